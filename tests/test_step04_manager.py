@@ -1,0 +1,118 @@
+"""Step 4: the same behind a manager, and an HTTP route that speaks too."""
+
+import asyncio
+from contextlib import suppress
+
+import httpx2
+import pytest
+from fastapi.testclient import TestClient
+
+from steps.step04_manager.main import app
+from tests.conftest import Serve, faulty, reset
+
+ELSEWHERE = "https://elsewhere.example"
+
+
+@pytest.mark.parametrize("step", [faulty("step03_broadcast", AssertionError), "step04_manager"])
+async def test_an_http_request_reaches_every_socket(serve: Serve, step: str) -> None:
+    server = serve(step)
+    async with (
+        server.connect() as ada,
+        server.connect() as bob,
+        httpx2.AsyncClient(base_url=server.url) as http,
+    ):
+        response = await http.post("/announce", json={"text": "lunch"})
+        assert response.status_code == 200
+        assert response.json() == {"delivered": 2}
+        for client in (ada, bob):
+            assert await client.receive() == {"type": "notice", "text": "lunch"}
+
+
+async def test_an_announcement_counts_only_those_it_reached(serve: Serve) -> None:
+    server = serve("step04_manager")
+    async with httpx2.AsyncClient(base_url=server.url) as http:
+
+        async def announce() -> int:
+            delivered: int = (await http.post("/announce", json={"text": "?"})).json()["delivered"]
+            return delivered
+
+        assert await announce() == 0
+        async with server.connect(), server.connect() as eve:
+            assert await announce() == 2
+            reset(eve)
+            # The kernel may take one more frame for eve before it hears of the RST.
+            while await announce() != 1:
+                pass
+
+
+@pytest.mark.parametrize("body", [{}, {"text": ""}, {"text": "x" * 2001}, {"text": 1}, []])
+def test_a_bad_announcement_is_refused_and_says_why(body: object) -> None:
+    with TestClient(app) as client, client.websocket_connect("/ws") as socket:
+        response = client.post("/announce", json=body)
+        assert response.status_code == 422
+        assert response.json()["detail"]
+        # Nobody heard of it: the next thing that arrives is the next announcement.
+        client.post("/announce", json={"text": "marker"})
+        assert socket.receive_json()["text"] == "marker"
+
+
+@pytest.mark.parametrize(
+    ("origin", "allowed"), [("http://localhost:3000", True), (ELSEWHERE, False)]
+)
+def test_cors_guards_the_http_route(origin: str, allowed: bool) -> None:
+    preflight = {
+        "origin": origin,
+        "access-control-request-method": "POST",
+        "access-control-request-headers": "content-type",
+    }
+    with TestClient(app) as client:
+        response = client.options("/announce", headers=preflight)
+        assert (response.status_code == 200) == allowed
+        assert ("access-control-allow-origin" in response.headers) == allowed
+
+
+def test_a_request_that_needs_no_preflight_is_refused() -> None:
+    # A form on any page can send text/plain without asking; it must not pass for JSON.
+    with TestClient(app) as client:
+        response = client.post(
+            "/announce", content='{"text": "hi"}', headers={"content-type": "text/plain"}
+        )
+        assert response.status_code == 422
+
+
+async def test_cors_does_not_guard_the_socket(serve: Serve) -> None:
+    server = serve("step04_manager")
+    async with server.connect() as ada, server.connect(origin=ELSEWHERE) as eve:
+        await eve.say("from a page on another origin")
+        assert await ada.hears() == "from a page on another origin"
+
+
+async def test_the_limit_a_client_that_never_reads_stops_everyone(serve: Serve) -> None:
+    server = serve("step04_manager")
+    text = "👋" * 2000  # 8 KB on the wire, as long as nothing compresses it
+    async with (
+        server.connect(compression=None) as ada,
+        server.connect(compression=None) as bob,
+        server.connect(compression=None) as eve,
+    ):
+        eve.connection.transport.pause_reading()
+
+        async def speak() -> None:
+            # More than the kernel holds for one connection, so that the server has to wait for eve.
+            for _ in range(4000):
+                await ada.say(text)
+
+        async with asyncio.TaskGroup() as tasks:
+            speaking = tasks.create_task(speak())
+            heard = 0
+            with suppress(TimeoutError):
+                while heard < 4000:
+                    async with asyncio.timeout(2):
+                        await bob.hears()
+                    heard += 1
+            assert heard < 4000
+            assert not speaking.done()
+            # Bob has done nothing but listen. He hears the rest as soon as eve is gone.
+            reset(eve)
+            for _ in range(heard, 4000):
+                assert await bob.hears() == text
