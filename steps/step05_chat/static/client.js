@@ -1,0 +1,154 @@
+"use strict";
+
+const FIRST_DELAY = 500; // milliseconds, doubled for every attempt that fails
+const LONGEST_DELAY = 30_000;
+// Done, against the rules, not signed in, name taken: a second attempt would end like the first.
+const FINAL = [1000, 1008, 4401, 4409];
+
+const page = Object.fromEntries([...document.querySelectorAll("[id]")].map((e) => [e.id, e]));
+const outbox = []; // what was typed and not sent yet, the oldest first
+const here = new Set();
+let wanted = new URLSearchParams(location.search).get("name") ?? "";
+let me = null; // our name, for as long as we are online
+let attempt = 0;
+let ticking = 0;
+let socket = null;
+
+function connect() {
+  clearInterval(ticking);
+  if (socket) {
+    // Deaf first: the end of the old one must not count as the end of the new one.
+    socket.onmessage = socket.onclose = null;
+    socket.close(1000);
+  }
+  me = null;
+  show("connecting", "connecting");
+  const scheme = location.protocol === "https:" ? "wss:" : "ws:";
+  const query = wanted ? `?name=${encodeURIComponent(wanted)}` : "";
+  socket = new WebSocket(`${scheme}//${location.host}/ws${query}`);
+  // Every socket gets all its handlers here, the hundredth like the first.
+  socket.onmessage = (event) => receive(JSON.parse(event.data));
+  socket.onclose = (event) => closed(event.code, event.reason);
+}
+
+function closed(code, reason) {
+  me = null;
+  here.clear();
+  showPeople();
+  if (FINAL.includes(code)) {
+    show("ended", reason || "closed");
+    page.name.focus();
+    return;
+  }
+  // Full jitter: a thousand clients of a server that restarts do not all come back at once.
+  const delay = Math.random() * Math.min(LONGEST_DELAY, FIRST_DELAY * 2 ** attempt++);
+  const due = Date.now() + delay;
+  show("offline", "offline");
+  const tick = () => {
+    const left = due - Date.now();
+    if (left <= 0) return connect();
+    page.countdown.textContent = `retry in ${Math.ceil(left / 1000)} s`;
+  };
+  tick();
+  ticking = setInterval(tick, Math.min(250, delay));
+}
+
+function receive(frame) {
+  switch (frame.type) {
+    case "welcome":
+      me = frame.name;
+      attempt = 0;
+      here.clear();
+      for (const name of frame.here) here.add(name);
+      page.name.value = me;
+      show("online", `online as ${me}`);
+      showPeople();
+      flush();
+      break;
+    case "joined":
+      here.add(frame.name);
+      showPeople();
+      write("note", `${frame.name} joined`);
+      break;
+    case "left":
+      here.delete(frame.name);
+      showPeople();
+      write("note", `${frame.name} left`);
+      break;
+    case "message":
+      write(frame.name === me ? "mine" : "theirs", frame.text, frame.name, new Date(frame.at));
+      break;
+    case "notice":
+      write("notice", frame.text);
+      break;
+    case "error":
+      write("note", `${frame.code}: ${frame.detail}`);
+      break;
+    // Any other type comes from a newer server, for a newer page.
+  }
+}
+
+function flush() {
+  // Online is after the welcome: an open socket may still be refused, and would take all with it.
+  while (me !== null && outbox.length > 0) {
+    const { text, line } = outbox.shift();
+    socket.send(JSON.stringify({ type: "say", text }));
+    line.remove(); // it comes back from the server, in its place among what others say
+  }
+}
+
+function show(state, text) {
+  page.state.dataset.state = state;
+  page.state.textContent = text;
+  page.countdown.textContent = "";
+  page.retry.hidden = state !== "offline";
+}
+
+function showPeople() {
+  const names = [...here].sort((a, b) => a.localeCompare(b));
+  page.here.replaceChildren(...names.map((name) => element("li", name === me ? "me" : "", name)));
+}
+
+// All that others say goes through here, as text: nobody can put markup into the page.
+function element(tag, className, text) {
+  const made = document.createElement(tag);
+  made.className = className;
+  made.textContent = text;
+  return made;
+}
+
+function write(kind, text, name, at) {
+  const line = element("li", kind, "");
+  if (name) line.append(element("b", "name", name), " ");
+  line.append(element("span", "text", text));
+  if (at) {
+    const time = element("time", "", at.toLocaleTimeString([], { timeStyle: "short" }));
+    time.dateTime = at.toISOString();
+    line.append(" ", time);
+  }
+  const atEnd = page.log.scrollHeight - page.log.scrollTop - page.log.clientHeight < 50;
+  page.log.append(line);
+  if (atEnd || kind === "mine" || kind === "waiting") page.log.scrollTop = page.log.scrollHeight;
+  return line;
+}
+
+page.say.onsubmit = (event) => {
+  event.preventDefault();
+  const text = page.text.value;
+  page.text.value = "";
+  outbox.push({ text, line: write("waiting", text) });
+  flush();
+};
+
+page.who.onsubmit = (event) => {
+  event.preventDefault();
+  wanted = page.name.value.trim();
+  if (wanted === me) return;
+  // The address keeps the name, so that a reload does.
+  history.replaceState(null, "", wanted ? `?name=${encodeURIComponent(wanted)}` : location.pathname);
+  connect();
+};
+
+page.retry.onclick = connect;
+
+connect();
