@@ -7,6 +7,7 @@ import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -97,20 +98,22 @@ class Server:
 
 
 Serve = Callable[..., Server]
+STEPS = sorted(folder.name for folder in Path("steps").glob("step*"))
 
 
 @pytest.fixture
 def serve() -> Iterator[Serve]:
-    """Start servers: `serve("step01_echo")`, or `serve(app)` for an app of the test's own.
+    """Start servers of a step, `serve("step01_echo")`, of a module that has an `app`, or of an app.
 
     Afterwards each is stopped, and no step may still have a connection in its books.
     """
     started: list[tuple[Server, Any]] = []
 
     def start(app: str | FastAPI, **options: Any) -> Server:
-        module: Any = import_module(f"steps.{app}.main") if isinstance(app, str) else None
-        server = Server(app if isinstance(app, FastAPI) else module.app, **options)
-        started.append((server, module))
+        path = f"steps.{app}.main" if app in STEPS else app
+        module: Any = import_module(path) if isinstance(path, str) else None
+        server = Server(module.app if isinstance(app, str) else app, **options)
+        started.append((server, module if app in STEPS else None))
         return server
 
     yield start

@@ -80,6 +80,21 @@ async def test_step_1_logs_a_key_error_and_closes_without_a_close_frame(
     assert "KeyError: 'text'" in caplog.text
 
 
+@pytest.mark.parametrize(
+    ("frame", "logged"),
+    [("junk", "JSONDecodeError"), ("{}", "KeyError: 'text'"), ("[]", "TypeError: list indices")],
+)
+async def test_receive_json_alone_lets_any_mistake_end_the_connection(
+    serve: Serve, caplog: pytest.LogCaptureFixture, frame: str, logged: str
+) -> None:
+    server = serve("tests.broken.receive_json")
+    async with server.connect() as ada:
+        await ada.send(frame)
+        assert await ada.closed() == (1006, "")
+    server.stop()
+    assert logged in caplog.text
+
+
 async def test_a_hundred_mistakes_leave_no_traceback_in_the_log(
     serve: Serve, caplog: pytest.LogCaptureFixture
 ) -> None:

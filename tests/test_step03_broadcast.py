@@ -127,7 +127,7 @@ async def test_nobody_is_left_in_the_books_after_all_have_gone(serve: Serve, ste
 async def test_the_version_in_most_tutorials_throws_out_the_innocent_sender(
     serve: Serve, caplog: pytest.LogCaptureFixture
 ) -> None:
-    server = serve(broken.app)
+    server = serve("tests.broken.broadcast")
     async with server.connect() as eve, server.connect() as ada, server.connect() as bob:
         # Eve's endpoint dies of this, and leaves her in the list.
         await eve.send(b"\x00\xff")

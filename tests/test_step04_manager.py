@@ -6,6 +6,7 @@ from contextlib import suppress
 import httpx2
 import pytest
 from fastapi.testclient import TestClient
+from websockets.exceptions import InvalidStatus
 
 from steps.step04_manager.main import app
 from tests.conftest import Serve, faulty, reset
@@ -43,6 +44,28 @@ async def test_an_announcement_counts_only_those_it_reached(serve: Serve) -> Non
             # The kernel may take one more frame for eve before it hears of the RST.
             while await announce() != 1:
                 pass
+
+
+async def test_a_manager_that_is_indented_too_far_refuses_everyone(
+    serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
+    server = serve("tests.broken.indented_manager")
+    with pytest.raises(InvalidStatus) as refused:
+        async with server.connect():
+            pass
+    assert refused.value.response.status_code == 500
+    assert "'ConnectionManager' object has no attribute 'connect'" in caplog.text
+
+
+async def test_a_misspelt_method_ends_the_connection_of_the_first_who_speaks(
+    serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
+    server = serve("tests.broken.misspelt_manager")
+    async with server.connect() as ada:
+        await ada.send("hello")
+        assert await ada.closed() == (1006, "")
+    server.stop()
+    assert "'ConnectionManager' object has no attribute 'brodcast'" in caplog.text
 
 
 @pytest.mark.parametrize("body", [{}, {"text": ""}, {"text": "x" * 2001}, {"text": 1}, []])
