@@ -1,0 +1,33 @@
+"""The script that draws the diagrams, served by the site itself."""
+
+import hashlib
+import shutil
+import subprocess
+import tarfile
+from pathlib import Path
+
+from mkdocs.exceptions import PluginError
+from project import ROOT
+
+VERSION = "11.17.2"
+SHA256 = "581ed7d74bd9048d0e3a91363927d72ef22942d7722546b27f7cc29e35390eb8"
+URI = "assets/mermaid.min.js"
+
+
+def script() -> Path:
+    """Return Mermaid's script, from npm the first time and from the cache after that."""
+    cache = ROOT / ".cache" / "mermaid"
+    package, script = cache / f"mermaid-{VERSION}.tgz", cache / "package/dist/mermaid.min.js"
+    if not script.exists() or hashlib.sha256(script.read_bytes()).hexdigest() != SHA256:
+        npm = shutil.which("npm")
+        if not npm:
+            raise PluginError("the diagrams' script comes from npm, once: install Node.js")
+        cache.mkdir(parents=True, exist_ok=True)
+        pack = [npm, "pack", f"mermaid@{VERSION}", "--silent", "--pack-destination", str(cache)]
+        if subprocess.run(pack, stdout=subprocess.DEVNULL, check=False).returncode:  # noqa: S603 - fixed words, no shell
+            raise PluginError(f"npm could not get mermaid {VERSION}: see above, and build again")
+        with tarfile.open(package) as archive:
+            archive.extract("package/dist/mermaid.min.js", cache, filter="data")
+        if hashlib.sha256(script.read_bytes()).hexdigest() != SHA256:
+            raise PluginError(f"mermaid {VERSION} is not what it was: compare SHA256 in {__file__}")
+    return script
