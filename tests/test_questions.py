@@ -648,6 +648,22 @@ def test_a_test_client_runs_the_lifespan_only_in_a_with_statement() -> None:
     assert runs == ["started", "stopped"]
 
 
+async def send_after_a_goodbye(websocket: WebSocket) -> None:
+    """Wait until the client has left, then speak to it."""
+    await listen(websocket)
+    await websocket.send_text("anyone?")
+
+
+def test_in_the_test_client_a_send_after_a_goodbye_succeeds() -> None:
+    # On uvicorn it raises: see question 3.
+    with (
+        TestClient(accepting(send_after_a_goodbye)) as client,
+        client.websocket_connect("/ws") as socket,
+    ):
+        socket.close()
+        assert socket.receive_text() == "anyone?"
+
+
 # 18: Exception in ASGI application when a tab closes
 
 
