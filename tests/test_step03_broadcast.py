@@ -1,7 +1,10 @@
 """Steps 3 and 4: what one says reaches all the others, whatever becomes of any of them."""
 
 import asyncio
+import json
 from contextlib import AsyncExitStack
+from importlib import import_module
+from typing import Any
 
 import pytest
 
@@ -98,6 +101,29 @@ async def test_clients_that_come_and_go_during_a_broadcast_disturb_nobody(
     assert heard.result() == [f"number {number}" for number in range(200)]
     server.stop()
     assert caplog.text == ""
+
+
+class Peer:
+    """What a broadcast sees of a client. While it is spoken to, everybody leaves."""
+
+    def __init__(self, connections: set[Any]) -> None:
+        self.connections = connections
+        self.heard: list[Any] = []
+
+    async def send_text(self, text: str) -> None:
+        self.connections.clear()
+        self.heard.append(json.loads(text)["text"])
+
+
+@every_step
+async def test_a_broadcast_reaches_all_who_were_there_when_it_began(step: str) -> None:
+    main = import_module(f"steps.{step}.main")
+    connections = main.connections if hasattr(main, "connections") else main.manager.connections
+    ada, bob, eve = peers = [Peer(connections) for _ in range(3)]
+    connections.update(peers)
+    broadcast = main.broadcast if hasattr(main, "broadcast") else main.manager.broadcast
+    await broadcast(main.Message(text="hello"), ada)
+    assert [ada.heard, bob.heard, eve.heard] == [[], ["hello"], ["hello"]]
 
 
 @every_step

@@ -2,13 +2,18 @@
 
 import asyncio
 from contextlib import suppress
+from typing import cast
 
 import httpx2
 import pytest
+from fastapi import WebSocket, WebSocketDisconnect
 from fastapi.testclient import TestClient
+from starlette.websockets import WebSocketDisconnected
 from websockets.exceptions import InvalidStatus
 
 from steps.step04_manager.main import app
+from steps.step04_manager.manager import ConnectionManager
+from steps.step04_manager.messages import Notice
 from tests.conftest import Serve, faulty, reset
 
 ELSEWHERE = "https://elsewhere.example"
@@ -44,6 +49,25 @@ async def test_an_announcement_counts_only_those_it_reached(serve: Serve) -> Non
             # The kernel may take one more frame for eve before it hears of the RST.
             while await announce() != 1:
                 pass
+
+
+class Peer:
+    """What the manager sees of a client."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.error = error
+
+    async def send_text(self, _: str) -> None:
+        if self.error:
+            raise self.error
+
+
+async def test_a_client_that_is_gone_and_not_yet_off_the_books_does_not_count() -> None:
+    manager = ConnectionManager()
+    gone = [Peer(WebSocketDisconnect(1006)), Peer(WebSocketDisconnected())]
+    for peer in (Peer(), *gone, Peer()):
+        manager.connections.add(cast("WebSocket", peer))
+    assert await manager.broadcast(Notice(text="lunch")) == 2
 
 
 async def test_a_manager_that_is_indented_too_far_refuses_everyone(
