@@ -17,7 +17,7 @@ from project import ROOT, PageError, cached, fenced, tabs
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-LIMIT = 10
+LIMIT = 30
 """Seconds that a script may take, its server's start and end included."""
 
 
