@@ -39,6 +39,7 @@ lint: $(own_uv)
 
 site: $(own_uv)
 	$(UV) run --group docs mkdocs build --strict
+	$(UV) run pytest tests/browser/site_check.py
 	$(UV) run --group check lychee --offline --include-fragments --index-files index.html --root-dir $(CURDIR)/site --no-progress 'site/**/*.html'
 
 free-port: $(own_uv)

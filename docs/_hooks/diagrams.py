@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import tarfile
 from pathlib import Path
+from typing import IO, cast
 
 from mkdocs.exceptions import PluginError
 from project import ROOT
@@ -17,7 +18,7 @@ URI = "assets/mermaid.min.js"
 def script() -> Path:
     """Return Mermaid's script, from npm the first time and from the cache after that."""
     cache = ROOT / ".cache" / "mermaid"
-    package, script = cache / f"mermaid-{VERSION}.tgz", cache / "package/dist/mermaid.min.js"
+    package, script = cache / f"mermaid-{VERSION}.tgz", cache / f"mermaid-{VERSION}.min.js"
     if not script.exists() or hashlib.sha256(script.read_bytes()).hexdigest() != SHA256:
         npm = shutil.which("npm")
         if not npm:
@@ -27,7 +28,8 @@ def script() -> Path:
         if subprocess.run(pack, stdout=subprocess.DEVNULL, check=False).returncode:  # noqa: S603 - fixed words, no shell
             raise PluginError(f"npm could not get mermaid {VERSION}: see above, and build again")
         with tarfile.open(package) as archive:
-            archive.extract("package/dist/mermaid.min.js", cache, filter="data")
+            member = cast("IO[bytes]", archive.extractfile("package/dist/mermaid.min.js"))
+            script.write_bytes(member.read())
         if hashlib.sha256(script.read_bytes()).hexdigest() != SHA256:
             raise PluginError(f"mermaid {VERSION} is not what it was: compare SHA256 in {__file__}")
     return script
