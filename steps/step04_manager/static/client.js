@@ -38,7 +38,7 @@ form.onsubmit = (event) => {
 };
 
 function show(kind, text) {
-  const line = document.createElement("li");
+  const line = document.createElement("div");
   line.className = kind;
   // textContent, never innerHTML: what somebody typed is text and stays text.
   line.textContent = text;

@@ -11,10 +11,12 @@ const here = new Set();
 let wanted = new URLSearchParams(location.search).get("name") ?? "";
 let me = null; // our name, for as long as we are online
 let attempt = 0;
+let retrying = 0;
 let ticking = 0;
 let socket = null;
 
 function connect() {
+  clearTimeout(retrying);
   clearInterval(ticking);
   if (socket) {
     // Deaf first: the end of the old one must not count as the end of the new one.
@@ -45,12 +47,12 @@ function closed(code, reason) {
   const due = Date.now() + delay;
   show("offline", "offline");
   const tick = () => {
-    const left = due - Date.now();
-    if (left <= 0) return connect();
-    page.countdown.textContent = `retry in ${Math.ceil(left / 1000)} s`;
+    page.countdown.textContent = `retry in ${Math.ceil((due - Date.now()) / 1000)} s`;
   };
   tick();
-  ticking = setInterval(tick, Math.min(250, delay));
+  ticking = setInterval(tick, 250);
+  // Not by the tick: rounded to ticks, many delays would end in the same moment.
+  retrying = setTimeout(connect, delay);
 }
 
 function receive(frame) {
@@ -118,7 +120,7 @@ function element(tag, className, text) {
 }
 
 function write(kind, text, name, at) {
-  const line = element("li", kind, "");
+  const line = element("div", kind, "");
   if (name) line.append(element("b", "name", name), " ");
   line.append(element("span", "text", text));
   if (at) {
