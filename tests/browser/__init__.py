@@ -1,0 +1,1 @@
+"""The pages of the steps, as people use them: in a browser."""
