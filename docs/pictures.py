@@ -1,0 +1,142 @@
+"""Takes the pictures of the site and of the README: `uv run python docs/pictures.py`.
+
+People in windows of step 5 talk to each other and are photographed: `docs/assets/chat.png` and
+`chat-phone.png`. `site.png` is the home page, if the site has been built (`uv run --group docs
+mkdocs build`). All of it happens on this machine; the browser is the one that the tests use.
+"""
+
+import asyncio
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+from playwright.async_api import Browser, FrameLocator, Page, ViewportSize, async_playwright, expect
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from steps.step05_chat.main import app
+from tests.browser.browsers import launch_options
+from tests.conftest import Server
+
+ROOT = Path(__file__).parents[1]
+ASSETS = ROOT / "docs" / "assets"
+LARGEST = 150_000
+"""Bytes that a picture may have: readers wait for each."""
+TALK = [
+    ("ada", "Lunch at noon? I hear it is dumpling day."),
+    ("bob", "It is <b>always</b> dumpling day."),
+    ("ada", "Not in bold, it seems."),
+    ("eve", "Still on the train. Keep me a seat?"),
+    ("bob", "12:30 then. I will get a table for three."),
+]
+DESK = """
+<!doctype html>
+<style>
+  body { display: flex; gap: 20px; margin: 0; padding: 20px; width: max-content;
+         background: #e4ebe9; font: 13px system-ui, sans-serif; color: #4c5a57; }
+  figure { margin: 0; border: 1px solid #b9c7c3; border-radius: 10px; overflow: hidden; }
+  figcaption { padding: 9px 14px; background: #d3dedb; }
+  iframe { display: block; width: 400px; height: 572px; border: 0; }
+</style>
+"""
+
+
+async def main() -> None:
+    """Take all pictures."""
+    server = Server(app)
+    try:
+        async with async_playwright() as playwright:
+            options = launch_options(playwright.chromium.executable_path)
+            browser = await playwright.chromium.launch(**options)
+            await photograph_chat(browser, server.url)
+            if (ROOT / "site" / "index.html").exists():
+                with served(ROOT / "site") as url:
+                    await photograph_site(browser, url)
+            else:
+                sys.stdout.write("site.png stays as it is: there is no site, build it first\n")
+            await browser.close()
+    finally:
+        server.stop()
+
+
+async def photograph_chat(browser: Browser, url: str) -> None:
+    """Let Ada and Bob talk on a desk, and Eve on a phone in the dark."""
+    # Wherever and whenever this runs, in the picture it is shortly before noon.
+    before_noon = f"Etc/GMT{datetime.now(UTC).hour - 11:+d}"
+    new_page = partial(browser.new_page, locale="en-GB", timezone_id=before_noon)
+    desk = await new_page(device_scale_factor=1.5, color_scheme="light")
+    phone = await new_page(
+        device_scale_factor=2, color_scheme="dark", viewport={"width": 360, "height": 640}
+    )
+    await desk.set_content(DESK)
+    places: dict[str, Page | FrameLocator] = {"eve": phone}
+    await phone.goto(f"{url}/?name=eve")
+    await expect(phone.get_by_role("status")).to_have_text("online as eve")
+    for name in ("ada", "bob"):
+        await desk.evaluate(
+            """([name, url]) => document.body.insertAdjacentHTML("beforeend", `
+                 <figure><figcaption>localhost:8000/?name=${name}</figcaption>
+                 <iframe name="${name}" src="${url}/?name=${name}"></iframe></figure>`)""",
+            [name, url],
+        )
+        places[name] = desk.frame_locator(f"[name={name}]")
+        await expect(places[name].get_by_role("status")).to_have_text(f"online as {name}")
+    for name, text in TALK:
+        field = places[name].get_by_label("Message", exact=True)
+        await field.fill(text)
+        await field.press("Enter")
+        for place in places.values():
+            await expect(place.get_by_role("log")).to_contain_text(text)
+        await field.blur()
+    await keep("chat.png", desk.locator("body").screenshot)
+    await keep("chat-phone.png", phone.screenshot)
+    await desk.close()
+    await phone.close()
+
+
+async def photograph_site(browser: Browser, url: str) -> None:
+    """Take a picture of the site's home page."""
+    viewport = ViewportSize(width=1200, height=750)
+    page = await browser.new_page(color_scheme="light", viewport=viewport)
+    await page.goto(url, wait_until="networkidle")
+    await keep("site.png", page.screenshot)
+    await page.close()
+
+
+async def keep(name: str, take: Callable[..., Any]) -> None:
+    """Take a picture and keep it, if it is small enough."""
+    data: bytes = await take(animations="disabled")
+    if len(data) > LARGEST:
+        raise SystemExit(f"{name} has {len(data)} bytes: more than {LARGEST}")
+    (ASSETS / name).write_bytes(data)
+    sys.stdout.write(f"{name}: {len(data)} bytes\n")
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    """Serves files and does not talk about it."""
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@contextmanager
+def served(folder: Path) -> Iterator[str]:
+    """Serve a folder on this machine; give its address."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder))) as server:
+        thread = Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}/"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
