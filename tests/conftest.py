@@ -1,5 +1,6 @@
 """A real server and real clients, and the one way to break a line."""
 
+import asyncio
 import json
 import socket
 import struct
@@ -61,6 +62,14 @@ def reset(client: Client) -> None:
     transport.abort()
 
 
+class Uvicorn(uvicorn.Server):
+    """Looks a hundred times a second, and not ten, whether it is to stop: tests stop many."""
+
+    async def main_loop(self) -> None:
+        while not await self.on_tick(0):  # noqa: ASYNC110 - as uvicorn does
+            await asyncio.sleep(0.01)
+
+
 class Server:
     """An app on a real uvicorn, in a thread, on a free port of the loopback interface.
 
@@ -72,7 +81,7 @@ class Server:
         listener = socket.create_server(("127.0.0.1", 0), backlog=512)
         self.address = f"127.0.0.1:{listener.getsockname()[1]}"
         config = uvicorn.Config(app, log_config=None, timeout_graceful_shutdown=5, **options)
-        self._uvicorn = uvicorn.Server(config)
+        self._uvicorn = Uvicorn(config)
         self._thread = threading.Thread(target=self._uvicorn.run, args=([listener],))
         self._thread.start()
 

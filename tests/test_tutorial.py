@@ -124,7 +124,7 @@ with TestClient(app) as client:
     client.get("/client.js").raise_for_status()
 """
     command = [sys.executable, "-W", "error", "-c", program]
-    done = subprocess.run(  # noqa: S603 - our own program
+    done = subprocess.run(
         command, cwd=tmp_path, env={"PATH": ""}, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
