@@ -35,6 +35,9 @@ def terminal(commands: str, status: int) -> str:
     """Run the commands; return them with their output."""
     # A make around this one must not tell it what to do.
     env = {name: text for name, text in os.environ.items() if not name.startswith(("MAKE", "MFL"))}
+    # The uv that runs this build need not be on PATH: `make` may have one of its own.
+    if uv := env.get("UV"):
+        env["PATH"] = f"{Path(uv).parent}{os.pathsep}{env['PATH']}"
     lines, shown = commands.splitlines(), ""
     for number, line in enumerate(lines, 1):
         try:
