@@ -13,7 +13,7 @@ socket.onopen = () => {
 socket.onmessage = (event) => {
   const frame = JSON.parse(event.data);
   if (frame.type !== "message") return;
-  const line = document.createElement("li");
+  const line = document.createElement("div");
   line.textContent = `${frame.name}: ${frame.text}`;
   page.log.append(line);
 };
