@@ -4,6 +4,7 @@ import asyncio
 import json
 import socket
 import struct
+import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -56,7 +57,7 @@ class Client:
 def reset(client: Client) -> None:
     """Cut a client's line with a TCP RST: no close frame, no goodbye."""
     transport = client.connection.transport
-    linger_for_no_time = struct.pack("ii", 1, 0)
+    linger_for_no_time = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)
     sock = transport.get_extra_info("socket")
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger_for_no_time)
     transport.abort()

@@ -123,7 +123,7 @@ def test_what_is_proved_is_linked() -> None:
 
 def test_the_page_of_tests_has_all_of_the_file() -> None:
     page = proofs.page("test_step02_b")
-    assert "# Step 2 · b\n\nWhat b promises." in page
+    assert "# Step 2 · B\n\nWhat b promises." in page
     assert "## Bob reads JSON { #test_bob_reads_json }\n\n````python\n@pytest.mark" in page
     assert "    TWO = 2\n" in page
     assert page.count("async def") == 1

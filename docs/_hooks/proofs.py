@@ -8,7 +8,7 @@ from posixpath import dirname, relpath
 from project import ROOT, PageError, boxed, fenced
 
 CAPITALS = {name: name.title() for name in ("ada", "bob", "eve")} | {
-    name: name.upper() for name in ("cors", "css", "html", "http", "json", "rst", "tcp")
+    name: name.upper() for name in ("asgi", "cors", "css", "html", "http", "json", "rst", "tcp")
 }
 
 
@@ -28,8 +28,9 @@ def uri(suite: str) -> str:
 def title(suite: str) -> str:
     """Return what a file of tests is called on the site: "Step 3 · broadcast"."""
     where, _, name = suite.rpartition("test_")
-    name = re.sub(r"^step0*(\d+)_", r"Step \1 · ", name)
-    return sentence(name) + (", in a browser" if where else "")
+    step = re.match(r"step0*(\d+)_", name)
+    text = f"Step {step[1]} · {sentence(name[step.end() :])}" if step else sentence(name)
+    return text + (", in a browser" if where else "")
 
 
 def sentence(test: str) -> str:

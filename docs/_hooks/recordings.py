@@ -149,7 +149,7 @@ class Play:
     def cut(self, who: str) -> None:
         """Cut a client's line with a TCP RST: no close frame, no goodbye."""
         transport = self.clients.pop(who).transport
-        linger_for_no_time = struct.pack("ii", 1, 0)
+        linger_for_no_time = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)
         sock = transport.get_extra_info("socket")
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger_for_no_time)
         transport.abort()

@@ -1,4 +1,4 @@
-"""What client and server say to each other: one JSON object a text frame, told apart by `type`."""
+"""What client and server say to each other: JSON objects in text frames, told apart by `type`."""
 
 from typing import Annotated, Literal
 

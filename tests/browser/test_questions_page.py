@@ -1,5 +1,8 @@
 """What a browser says of connections that fail, and what it keeps from its page."""
 
+import asyncio
+from queue import Queue
+
 import pytest
 from fastapi import FastAPI, WebSocket
 from playwright.async_api import Page, Route
@@ -81,4 +84,32 @@ async def test_a_page_that_came_over_https_may_not_open_ws(
         "SecurityError: Failed to construct 'WebSocket': "
         "An insecure WebSocket connection may not be initiated from a page loaded over HTTPS."
     )
-    assert "Mixed Content: The page at 'https://chat.example/' was loaded over HTTPS" in said
+    assert (
+        "Mixed Content: The page at 'https://chat.example/' was loaded over HTTPS, "
+        "but attempted to connect to the insecure WebSocket endpoint 'ws://chat.example/ws'."
+    ) in said
+
+
+async def test_a_tab_that_is_closed_says_1001(serve: Serve, open_window: OpenWindow) -> None:
+    app, heard = FastAPI(), Queue[int]()
+
+    @app.websocket("/ws")
+    async def ws(websocket: WebSocket) -> None:
+        await websocket.accept()
+        heard.put((await websocket.receive())["code"])
+
+    @app.get("/")
+    async def page() -> str:
+        return "a page"
+
+    server = serve(app)
+    page_of_ada = (await open_window(server.url)).page
+    await page_of_ada.evaluate(
+        """(address) => new Promise((settle) => {
+            window.socket = new WebSocket(address);
+            window.socket.onopen = settle;
+        })""",
+        f"ws://{server.address}/ws",
+    )
+    await page_of_ada.goto("about:blank")
+    assert await asyncio.to_thread(heard.get, timeout=10) == 1001
