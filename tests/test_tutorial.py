@@ -9,9 +9,11 @@ import sys
 import tomllib
 from collections import Counter
 from html.parser import HTMLParser
+from importlib import import_module
 from pathlib import Path
 
 import pytest
+from fastapi.testclient import TestClient
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "docs/_hooks"))
 
@@ -114,6 +116,17 @@ def test_a_step_adds_about_sixty_lines_of_python_at_most(step: str) -> None:
     # A line that only moved, be it to another file, is not an added one.
     added = (now - before).total()
     assert added <= 60, "60 is where a small idea ends: is this two steps?"
+
+
+@each_step
+def test_browsers_ask_whether_a_page_has_changed(step: str) -> None:
+    # They ask for another step's page at the same address.
+    with TestClient(import_module(f"steps.{step}.main").app) as client:
+        for path in ("/", "/client.js", "/style.css"):
+            response = client.get(path)
+            assert response.headers["cache-control"] == "no-cache"
+            again = client.get(path, headers={"if-none-match": response.headers["etag"]})
+            assert again.status_code == 304
 
 
 @each_step

@@ -3,9 +3,11 @@
 from contextlib import suppress
 from pathlib import Path
 
-from fastapi import FastAPI, WebSocket, WebSocketDisconnect
+from fastapi import Depends, FastAPI, WebSocket, WebSocketDisconnect
 
-app = FastAPI(title="Step 1: echo")
+from .caching import revalidate
+
+app = FastAPI(title="Step 1: echo", dependencies=[Depends(revalidate)])
 
 
 @app.websocket("/ws")

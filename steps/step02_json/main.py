@@ -3,11 +3,12 @@
 from contextlib import suppress
 from pathlib import Path
 
-from fastapi import FastAPI, WebSocket, WebSocketDisconnect
+from fastapi import Depends, FastAPI, WebSocket, WebSocketDisconnect
 
+from .caching import revalidate
 from .messages import Message, Say, ServerMessage, read
 
-app = FastAPI(title="Step 2: JSON")
+app = FastAPI(title="Step 2: JSON", dependencies=[Depends(revalidate)])
 
 
 @app.websocket("/ws")

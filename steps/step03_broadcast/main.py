@@ -3,12 +3,13 @@
 from contextlib import suppress
 from pathlib import Path
 
-from fastapi import FastAPI, WebSocket, WebSocketDisconnect
+from fastapi import Depends, FastAPI, WebSocket, WebSocketDisconnect
 from starlette.websockets import WebSocketDisconnected
 
+from .caching import revalidate
 from .messages import Error, Message, Say, ServerMessage, read
 
-app = FastAPI(title="Step 3: broadcast")
+app = FastAPI(title="Step 3: broadcast", dependencies=[Depends(revalidate)])
 connections: set[WebSocket] = set()
 
 

@@ -2,16 +2,17 @@
 
 from pathlib import Path
 
-from fastapi import FastAPI, WebSocket
+from fastapi import Depends, FastAPI, WebSocket
 from fastapi.middleware.cors import CORSMiddleware
 
+from .caching import revalidate
 from .manager import ConnectionManager
 from .messages import Announcement, Error, Message, Notice, Say, read
 
 # Pages on these origins may call /announce. It does not guard /ws: CORS knows nothing of sockets.
 ORIGINS = ["http://localhost:3000", "http://127.0.0.1:3000"]
 
-app = FastAPI(title="Step 4: a connection manager")
+app = FastAPI(title="Step 4: a connection manager", dependencies=[Depends(revalidate)])
 app.add_middleware(
     CORSMiddleware, allow_origins=ORIGINS, allow_methods=["POST"], allow_headers=["content-type"]
 )
