@@ -47,7 +47,7 @@ ServerMessage = Annotated[Message | Error | Notice, Field(discriminator="type")]
 def read(text: str | None) -> ClientMessage | Error:
     """Turn the text of a frame (`None` if it was binary) into a message, or into what is wrong.
 
-    Raises nothing: whatever a client sends, there is an answer to it.
+    Raises nothing: whatever reaches the app, there is an answer to it.
     """
     if text is None:
         return Error(code="not_text", detail="This was a binary frame. Send JSON in a text frame.")

@@ -23,7 +23,7 @@ class ConnectionManager:
         """
         # Accepted first: a client whose handshake is refused does not learn why.
         await websocket.accept()
-        taken = self.connections.values()
+        taken = set(self.connections.values())
         name = name.strip() or next(f"guest-{n}" for n in count(1) if f"guest-{n}" not in taken)
         if len(name) > 20 or not name.isprintable():
             raise WebSocketException(1008, "A name is at most 20 printable characters.")

@@ -423,3 +423,89 @@ async def test_many_people_long_names_and_long_words_fit_on_a_phone(
         await expect(window.text).to_be_in_viewport(ratio=1)
         await expect(window.send).to_be_in_viewport(ratio=1)
         assert await window.complaints() == []
+
+
+WELCOMES_ADA = '{"type": "welcome", "name": "ada", "here": ["ada"]}'
+
+
+async def test_what_is_typed_while_the_line_closes_waits(
+    serve: Serve, open_window: OpenWindow
+) -> None:
+    ada = await open_window(f"{serve('step05_chat').url}/?name=ada")
+    await expect(ada.state).to_have_text("online as ada")
+    # The page has not been told yet: its close event comes later than this.
+    await ada.page.evaluate("""() => {
+        Object.defineProperty(socket, "readyState", { value: WebSocket.CLOSING });
+        socket.send = () => {};
+        page.text.value = "late";
+        page.say.requestSubmit();
+    }""")
+    await expect(ada.lines("waiting")).to_have_text(["late"])
+
+
+async def test_the_end_of_the_old_socket_is_not_the_end_of_the_new_one(
+    serve: Serve, open_window: OpenWindow
+) -> None:
+    window = await open_window()
+    sockets = await Sockets(window.page).take()
+    await window.page.goto(f"{serve('step05_chat').url}/?name=ada")
+    (await sockets.next()).send(WELCOMES_ADA)
+    await expect(window.state).to_have_text("online as ada")
+    await window.page.evaluate("globalThis.old = socket")
+    await window.name.fill("bob")
+    await window.name.press("Enter")
+    second = await sockets.next()
+    second.send('{"type": "welcome", "name": "bob", "here": ["bob"]}')
+    await expect(window.state).to_have_text("online as bob")
+    await window.page.evaluate(
+        "old.dispatchEvent(new CloseEvent('close', { code: 1000 })), undefined"
+    )
+    await expect(window.state).to_have_text("online as bob")
+    await expect(window.people).to_have_text(["bob"])
+
+
+async def test_a_name_half_typed_survives_the_welcome(
+    serve: Serve, open_window: OpenWindow
+) -> None:
+    window = await open_window()
+    sockets = await Sockets(window.page).take()
+    await window.page.goto(serve("step05_chat").url)
+    socket = await sockets.next()
+    await window.name.press_sequentially("Ada Lov")
+    socket.send(WELCOMES_ADA)
+    await expect(window.state).to_have_text("online as ada")
+    await expect(window.name).to_have_value("Ada Lov")
+
+
+async def test_a_refusal_does_not_take_the_hands_from_a_message(
+    serve: Serve, open_window: OpenWindow
+) -> None:
+    window = await open_window()
+    sockets = await Sockets(window.page).take()
+    await window.page.goto(serve("step05_chat").url)
+    await window.text.press_sequentially("see you at ")
+    await (await sockets.next()).close(code=4409, reason="taken")
+    await expect(window.state).to_have_text("taken")
+    await expect(window.text).to_be_focused()
+
+
+async def test_after_sleep_it_does_not_count_below_zero(
+    serve: Serve, open_window: OpenWindow
+) -> None:
+    window = await open_window()
+    await stop_time(window.page)
+    await window.page.add_init_script("Math.random = () => 1;")
+    sockets = await Sockets(window.page).take()
+    await window.page.goto(serve("step05_chat").url)
+    await (await sockets.next()).close(code=1006)
+    await expect(window.state).to_have_text("offline")
+    await window.page.evaluate("{ const now = Date.now; Date.now = () => now() + 3600_000; }")
+    await window.page.clock.run_for(250)
+    await sockets.next()
+
+
+async def test_a_mistake_is_told_to_its_maker(serve: Serve, open_window: OpenWindow) -> None:
+    ada = await open_window(f"{serve('step05_chat').url}/?name=ada")
+    await expect(ada.state).to_have_text("online as ada")
+    await ada.page.evaluate("socket.send('junk')")
+    await expect(ada.lines("note")).to_contain_text("bad_json")

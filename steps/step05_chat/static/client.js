@@ -39,7 +39,8 @@ function closed(code, reason) {
   showPeople();
   if (FINAL.includes(code)) {
     show("ended", reason || "closed");
-    page.name.focus();
+    // Not out of the middle of a sentence: the rest of it would be typed into the name.
+    if (page.text.value === "") page.name.focus();
     return;
   }
   // Full jitter: a thousand clients of a server that restarts do not all come back at once.
@@ -47,7 +48,10 @@ function closed(code, reason) {
   const due = Date.now() + delay;
   show("offline", "offline");
   const tick = () => {
-    page.countdown.textContent = `retry in ${Math.ceil((due - Date.now()) / 1000)} s`;
+    const seconds = Math.ceil((due - Date.now()) / 1000);
+    // A computer that slept: its clock went on, its timers did not.
+    if (seconds < 0) return connect();
+    page.countdown.textContent = `retry in ${seconds} s`;
   };
   tick();
   ticking = setInterval(tick, 250);
@@ -62,7 +66,7 @@ function receive(frame) {
       attempt = 0;
       here.clear();
       for (const name of frame.here) here.add(name);
-      page.name.value = me;
+      page.name.defaultValue = me; // shown, unless somebody is typing another
       show("online", `online as ${me}`);
       showPeople();
       flush();
@@ -92,7 +96,8 @@ function receive(frame) {
 
 function flush() {
   // Online is after the welcome: an open socket may still be refused, and would take all with it.
-  while (me !== null && outbox.length > 0) {
+  // One that is closing drops what it is given, silently, and may take its time to say so.
+  while (me !== null && socket.readyState === WebSocket.OPEN && outbox.length > 0) {
     const { text, line } = outbox.shift();
     socket.send(JSON.stringify({ type: "say", text }));
     line.remove(); // it comes back from the server, in its place among what others say
@@ -103,6 +108,8 @@ function show(state, text) {
   page.state.dataset.state = state;
   page.state.textContent = text;
   page.countdown.textContent = "";
+  // What is hidden loses the focus to nowhere.
+  if (state !== "offline" && document.activeElement === page.retry) page.text.focus();
   page.retry.hidden = state !== "offline";
 }
 
@@ -144,8 +151,10 @@ page.say.onsubmit = (event) => {
 
 page.who.onsubmit = (event) => {
   event.preventDefault();
-  wanted = page.name.value.trim();
-  if (wanted === me) return;
+  const name = page.name.value.trim();
+  if (name === me) return;
+  wanted = page.name.defaultValue = name;
+  page.who.reset(); // no longer being typed: the next welcome may show another
   // The address keeps the name, so that a reload does.
   history.replaceState(null, "", wanted ? `?name=${encodeURIComponent(wanted)}` : location.pathname);
   connect();
