@@ -40,10 +40,10 @@ lint: $(own_uv)
 site: $(own_uv)
 	$(UV) run --group docs mkdocs build --strict
 	$(UV) run pytest tests/browser/site_check.py
-	$(UV) run --group check lychee --offline --include-fragments --index-files index.html --root-dir $(CURDIR)/site --no-progress 'site/**/*.html'
+	$(UV) run --group check lychee --offline --include-fragments --index-files index.html --root-dir "$(CURDIR)/site" --no-progress 'site/**/*.html'
 
 free-port: $(own_uv)
-	@$(UV) run python -c 'import socket, sys; sys.exit(socket.socket().connect_ex(("127.0.0.1", $(PORT))) == 0 and "Port $(PORT) is taken. Stop what runs there, or take another one: make run PORT=9000")'
+	@$(UV) run python -c 'import socket, sys; sys.exit(socket.socket().connect_ex(("127.0.0.1", int("$(PORT)"))) == 0 and "Port $(PORT) is taken. Stop what runs there, or take another one: make run PORT=9000")'
 
 .uv/bin/uv:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and f"This is Python {sys.version.split()[0]}; the steps need 3.11 or newer. Get it from python.org, then: make run PYTHON=python3.13")'
