@@ -18,6 +18,13 @@ from _pytest.mark import ParameterSet
 from fastapi import FastAPI
 from websockets.asyncio.client import ClientConnection, connect
 
+if sys.platform != "win32":
+    import resource
+
+    # Two hundred clients and their server need 400 files; macOS gives a terminal 256.
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(4096, most) if most > 0 else 4096, most))
+
 
 class Client:
     """One WebSocket client, with the verbs that tests use."""
@@ -81,7 +88,8 @@ class Server:
         # It listens from here on: clients that come before uvicorn is up wait in the backlog.
         listener = socket.create_server(("127.0.0.1", 0), backlog=512)
         self.address = f"127.0.0.1:{listener.getsockname()[1]}"
-        config = uvicorn.Config(app, log_config=None, timeout_graceful_shutdown=5, **options)
+        options = {"log_config": None, "timeout_graceful_shutdown": 5, **options}
+        config = uvicorn.Config(app, **options)
         self._uvicorn = Uvicorn(config)
         self._thread = threading.Thread(target=self._uvicorn.run, args=([listener],))
         self._thread.start()
@@ -108,7 +116,7 @@ class Server:
 
 
 Serve = Callable[..., Server]
-STEPS = sorted(folder.name for folder in Path("steps").glob("step*"))
+STEPS = sorted(folder.name for folder in (Path(__file__).parents[1] / "steps").glob("step*"))
 
 
 @pytest.fixture

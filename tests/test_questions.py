@@ -917,6 +917,25 @@ async def test_a_server_that_stops_says_1012_to_both_sides(serve: Serve) -> None
     assert heard == [(1012, "")]
 
 
+@pytest.mark.parametrize(
+    ("frame", "code"),
+    [
+        (b"\x81\x82\x00\x00\x00\x00\xff\xfe", 1007),  # a text that is not UTF-8
+        (b"\x83\x80\x00\x00\x00\x00", 1002),  # an opcode that does not exist
+    ],
+)
+async def test_a_broken_frame_ends_the_connection_before_the_app_sees_it(
+    serve: Serve, frame: bytes, code: int
+) -> None:
+    heard: list[tuple[int, str]] = []
+    server = serve(noting(heard))
+    async with server.connect() as client:
+        client.connection.transport.write(frame)
+        assert (await client.closed())[0] == code
+    server.stop()
+    assert [seen for seen, _ in heard] == [code]
+
+
 # 27: Large messages disconnect (1009)
 
 

@@ -5,7 +5,7 @@ from fastapi.testclient import TestClient
 from websockets.exceptions import InvalidStatus
 
 from steps.step01_echo.main import app
-from tests.conftest import Serve, reset
+from tests.conftest import STEPS, Serve, reset
 
 
 def test_a_text_comes_back_unchanged() -> None:
@@ -33,22 +33,26 @@ async def test_texts_come_back_in_the_order_in_which_they_were_sent(serve: Serve
         assert [await ada.connection.recv() for _ in texts] == texts
 
 
+every_step = pytest.mark.parametrize("step", STEPS)
+
+
+@every_step
 async def test_a_closed_tab_leaves_no_traceback_in_the_log(
-    serve: Serve, caplog: pytest.LogCaptureFixture
+    serve: Serve, step: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    server = serve("step01_echo")
+    server = serve(step)
     async with server.connect() as ada:
         await ada.send("hello")
-        assert await ada.connection.recv() == "hello"
         await ada.connection.close(1001)
     server.stop()
     assert caplog.text == ""
 
 
+@every_step
 async def test_a_tab_closed_before_its_answer_leaves_no_traceback_in_the_log(
-    serve: Serve, caplog: pytest.LogCaptureFixture
+    serve: Serve, step: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    server = serve("step01_echo")
+    server = serve(step)
     async with server.connect() as ada:
         # One packet, so that the server answers a client that it knows has said goodbye.
         protocol = ada.connection.protocol
@@ -60,10 +64,11 @@ async def test_a_tab_closed_before_its_answer_leaves_no_traceback_in_the_log(
     assert caplog.text == ""
 
 
+@every_step
 async def test_a_line_cut_while_the_server_answers_leaves_no_traceback_in_the_log(
-    serve: Serve, caplog: pytest.LogCaptureFixture
+    serve: Serve, step: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    server = serve("step01_echo")
+    server = serve(step)
     async with server.connect() as ada:
         for _ in range(100):
             await ada.send("x" * 10_000)

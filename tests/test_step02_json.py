@@ -1,4 +1,4 @@
-"""Step 2: every frame has an answer, and none of them ends the connection."""
+"""Step 2: every frame that reaches the app has an answer, and none ends the connection."""
 
 from typing import Any
 

@@ -6,17 +6,22 @@ from typing import cast
 
 import httpx2
 import pytest
-from fastapi import WebSocket, WebSocketDisconnect
+from fastapi import FastAPI, WebSocket, WebSocketDisconnect
 from fastapi.testclient import TestClient
 from starlette.websockets import WebSocketDisconnected
 from websockets.exceptions import InvalidStatus
 
-from steps.step04_manager.main import app
-from steps.step04_manager.manager import ConnectionManager
+from steps.step04_manager import main as step04
 from steps.step04_manager.messages import Notice
+from steps.step05_chat import main as step05
+from steps.step05_chat.messages import Notice as LaterNotice
 from tests.conftest import Serve, faulty, reset
 
 ELSEWHERE = "https://elsewhere.example"
+# Step 5 keeps the route as it is.
+both_apps = pytest.mark.parametrize(
+    "app", [step04.app, step05.app], ids=["step04_manager", "step05_chat"]
+)
 
 
 @pytest.mark.parametrize("step", [faulty("step03_broadcast", AssertionError), "step04_manager"])
@@ -63,11 +68,13 @@ class Peer:
 
 
 async def test_a_client_that_is_gone_and_not_yet_off_the_books_does_not_count() -> None:
-    manager = ConnectionManager()
     gone = [Peer(WebSocketDisconnect(1006)), Peer(WebSocketDisconnected())]
-    for peer in (Peer(), *gone, Peer()):
-        manager.connections.add(cast("WebSocket", peer))
-    assert await manager.broadcast(Notice(text="lunch")) == 2
+    peers = [cast("WebSocket", peer) for peer in (Peer(), *gone, Peer())]
+    earlier, later = type(step04.manager)(), type(step05.manager)()
+    earlier.connections.update(peers)
+    later.connections.update((peer, f"{number}") for number, peer in enumerate(peers))
+    assert await earlier.broadcast(Notice(text="lunch")) == 2
+    assert await later.broadcast(LaterNotice(text="lunch")) == 2
 
 
 async def test_a_manager_that_is_indented_too_far_refuses_everyone(
@@ -94,7 +101,7 @@ async def test_a_misspelt_method_ends_the_connection_of_the_first_who_speaks(
 
 @pytest.mark.parametrize("body", [{}, {"text": ""}, {"text": "x" * 2001}, {"text": 1}, []])
 def test_a_bad_announcement_is_refused_and_says_why(body: object) -> None:
-    with TestClient(app) as client, client.websocket_connect("/ws") as socket:
+    with TestClient(step04.app) as client, client.websocket_connect("/ws") as socket:
         response = client.post("/announce", json=body)
         assert response.status_code == 422
         assert response.json()["detail"]
@@ -103,10 +110,11 @@ def test_a_bad_announcement_is_refused_and_says_why(body: object) -> None:
         assert socket.receive_json()["text"] == "marker"
 
 
+@both_apps
 @pytest.mark.parametrize(
     ("origin", "allowed"), [("http://localhost:3000", True), (ELSEWHERE, False)]
 )
-def test_cors_guards_the_http_route(origin: str, allowed: bool) -> None:
+def test_cors_guards_the_http_route(app: FastAPI, origin: str, allowed: bool) -> None:
     preflight = {
         "origin": origin,
         "access-control-request-method": "POST",
@@ -118,7 +126,8 @@ def test_cors_guards_the_http_route(origin: str, allowed: bool) -> None:
         assert ("access-control-allow-origin" in response.headers) == allowed
 
 
-def test_a_request_that_needs_no_preflight_is_refused() -> None:
+@both_apps
+def test_a_request_that_needs_no_preflight_is_refused(app: FastAPI) -> None:
     # A form on any page can send text/plain without asking; it must not pass for JSON.
     with TestClient(app) as client:
         response = client.post(
@@ -154,7 +163,7 @@ async def test_the_limit_a_client_that_never_reads_stops_everyone(serve: Serve) 
             heard = 0
             with suppress(TimeoutError):
                 while heard < 4000:
-                    async with asyncio.timeout(2):
+                    async with asyncio.timeout(1):
                         await bob.hears()
                     heard += 1
             assert heard < 4000
@@ -163,3 +172,23 @@ async def test_the_limit_a_client_that_never_reads_stops_everyone(serve: Serve) 
             reset(eve)
             for _ in range(heard, 4000):
                 assert await bob.hears() == text
+
+
+async def test_the_limit_a_client_that_never_reads_holds_up_the_stop(serve: Serve) -> None:
+    # As without the option: uvicorn waits for as long as it takes.
+    server = serve("step04_manager", timeout_graceful_shutdown=None)
+    async with (
+        server.connect(compression=None) as ada,
+        server.connect(compression=None) as eve,
+    ):
+        eve.connection.transport.pause_reading()
+        # Ada is not listened to any more, once what she says waits for eve.
+        with suppress(TimeoutError):
+            while True:
+                async with asyncio.timeout(1):
+                    await ada.say("👋" * 2000)
+        stopping = asyncio.create_task(asyncio.to_thread(server.stop))
+        done, _ = await asyncio.wait({stopping}, timeout=1)
+        assert not done
+        reset(eve)
+        await stopping
