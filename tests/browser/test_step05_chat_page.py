@@ -279,9 +279,9 @@ async def test_try_now_does_not_wait_and_does_not_try_twice(
     await (await sockets.next()).close(code=1012)
     await ada.try_now.click()
     await expect(ada.state).to_have_text("connecting")
-    await expect(ada.try_now).to_be_hidden()
     (await sockets.next()).connect_to_server()
     await expect(ada.state).to_have_text("online as guest-1")
+    await expect(ada.try_now).to_be_hidden()
     await ada.page.clock.fast_forward(MINUTE)
     assert not await sockets.there_is_one()
 
@@ -509,3 +509,22 @@ async def test_a_mistake_is_told_to_its_maker(serve: Serve, open_window: OpenWin
     await expect(ada.state).to_have_text("online as ada")
     await ada.page.evaluate("socket.send('junk')")
     await expect(ada.lines("note")).to_contain_text("bad_json")
+
+
+async def test_an_attempt_that_hangs_can_be_tried_anew(
+    serve: Serve, open_window: OpenWindow
+) -> None:
+    window = await open_window()
+    await stop_time(window.page)
+    sockets = await Sockets(window.page).take()
+    await window.page.goto(serve("step05_chat").url)
+    await expect(window.try_now).to_be_hidden()  # nothing is wrong yet
+    await (await sockets.next()).close(code=1006)
+    await window.try_now.press("Enter")
+    await sockets.next()  # and nothing comes from this one
+    await expect(window.state).to_have_text("connecting")
+    await window.try_now.press("Enter")
+    (await sockets.next()).send(WELCOMES_ADA)
+    await expect(window.state).to_have_text("online as ada")
+    await expect(window.try_now).to_be_hidden()
+    await expect(window.text).to_be_focused()

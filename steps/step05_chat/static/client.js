@@ -108,9 +108,11 @@ function show(state, text) {
   page.state.dataset.state = state;
   page.state.textContent = text;
   page.countdown.textContent = "";
+  // An attempt may hang for minutes where nothing answers: then too the button is there.
+  const lost = state === "offline" || (state === "connecting" && attempt > 0);
   // What is hidden loses the focus to nowhere.
-  if (state !== "offline" && document.activeElement === page.retry) page.text.focus();
-  page.retry.hidden = state !== "offline";
+  if (!lost && document.activeElement === page.retry) page.text.focus();
+  page.retry.hidden = !lost;
 }
 
 function showPeople() {
