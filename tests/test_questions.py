@@ -925,7 +925,7 @@ async def test_a_server_that_stops_says_1012_to_both_sides(serve: Serve) -> None
     ],
 )
 async def test_a_broken_frame_ends_the_connection_before_the_app_sees_it(
-    serve: Serve, frame: bytes, code: int
+    serve: Serve, caplog: Log, frame: bytes, code: int
 ) -> None:
     heard: list[tuple[int, str]] = []
     server = serve(noting(heard))
@@ -934,6 +934,8 @@ async def test_a_broken_frame_ends_the_connection_before_the_app_sees_it(
         assert (await client.closed())[0] == code
     server.stop()
     assert [seen for seen, _ in heard] == [code]
+    # uvicorn's own traceback, and only for the first of them.
+    assert ("UnicodeDecodeError" in caplog.text) == (code == 1007)
 
 
 # 27: Large messages disconnect (1009)
