@@ -149,10 +149,43 @@ def test_the_protocol_says_since_when(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "| `text` | string, maxLength `2000`, minLength `1` |  |" in page
 
 
+def test_a_step_runs_in_its_page() -> None:
+    line = expand('::run / /?name=ada&x | POST /announce {"text": "it\'s"}')
+    assert line.count("\n") == 0  # Markdown leaves it alone
+    assert 'app="steps.step02_b.main:app" src="../../runner/steps/step02_b.json"' in line
+    assert 'clients="/ /?name=ada&amp;x"' in line
+    assert 'request="POST /announce {&quot;text&quot;: &quot;it&#x27;s&quot;}"' in line
+    # Before, when it cannot be loaded, and without JavaScript.
+    assert line.count("make run STEP=2") == 4
+    assert "request=" not in expand("::run /")
+
+
+def test_what_is_broken_runs_in_the_page_that_shows_it() -> None:
+    line = expand("::run tests.broken.broadcast / /")
+    assert 'app="tests.broken.page:app" src="../../runner/steps/broadcast.json"' in line
+    assert "uv run uvicorn tests.broken.broadcast:app" in line
+
+
+def test_a_step_that_does_not_run_in_its_page_says_why_and_what_does() -> None:
+    assert expand("::run not: it needs Redis") == (
+        "It does not run in the page: it needs Redis. On your machine: `make run STEP=2`."
+    )
+
+
+def test_a_step_runs_on_no_other_page() -> None:
+    with pytest.raises(project.PageError, match=r"index.md:1: ::run belongs on a step's page"):
+        expand("::run /", "index.md")
+
+
 @pytest.mark.parametrize(
     ("markdown", "complaint"),
     [
         ("::nope", "no directive ::nope"),
+        ("::run", "the paths that clients open"),
+        ("::run / name=ada", "the paths that clients open"),
+        ("::run not", "or `not: ` and a reason"),
+        ("::run tests.broken.gone /", "no tests.broken.gone; there are broadcast, indented"),
+        ("::run / | announce", "comes a request"),
         ("::show gone.py", "no 'gone.py'; it has echo.py, main.py, new.py, same.py"),
         ("::show same.py", "did not change"),
         ("::show main.py wide", "`folded` or nothing"),

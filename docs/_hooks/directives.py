@@ -5,6 +5,7 @@ from pathlib import PurePosixPath
 from textwrap import indent
 
 import proofs
+import runner
 from commands import run
 from listings import show
 from project import PageError, Piece, pieces
@@ -46,6 +47,8 @@ def expand(piece: Piece, heading: str, page: str, sources: dict[str, str]) -> st
     match name:
         case "show":
             return show(step, wanted)
+        case "run":
+            return runner.run(step, page, wanted)
         case "tests":
             return proofs.listed(step, page)
         case "proved":
@@ -58,5 +61,5 @@ def expand(piece: Piece, heading: str, page: str, sources: dict[str, str]) -> st
             return finds(heading, wanted)
         case "questions":
             return questions(page, sources)
-    known = "show, tests, proved, source, protocol, finds, questions"
+    known = "show, run, tests, proved, source, protocol, finds, questions"
     raise PageError(f"there is no directive ::{name}; there are {known}")

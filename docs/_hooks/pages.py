@@ -1,9 +1,9 @@
 """What MkDocs calls: each function is named after its event."""
 
-from posixpath import relpath
-
 import diagrams
 import proofs
+import runner
+from build import BuildError
 from directives import expanded
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.exceptions import PluginError
@@ -20,12 +20,18 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
 
 
 def on_files(files: Files, *, config: MkDocsConfig) -> Files:
-    """Write the pages of tests; bring the script that draws, if any page has a diagram."""
+    """Write the pages of tests; bring what draws and what runs, if any page has use for it."""
+    markdown = [file.content_string for file in files.documentation_pages()]
     for suite in proofs.suites():
         files.append(File.generated(config, proofs.uri(suite), content=proofs.page(suite)))
-    if any("```mermaid" in file.content_string for file in files.documentation_pages()):
+    if any("```mermaid" in text for text in markdown):
         script = str(diagrams.script())
         files.append(File.generated(config, diagrams.URI, abs_src_path=script))
+    try:
+        for uri, content in runner.site_files(markdown):
+            files.append(File.generated(config, uri, content=content))
+    except BuildError as error:
+        raise PluginError(str(error)) from None
     return files
 
 
@@ -36,14 +42,3 @@ def on_page_markdown(markdown: str, *, page: Page, files: Files, **_: object) ->
         return expanded(markdown, page.file.src_uri, sources)
     except PageError as error:
         raise PluginError(str(error)) from None
-
-
-def on_post_page(output: str, *, page: Page, **_: object) -> str:
-    """Load the script that draws, on pages with something to draw.
-
-    Material finds it there already, and asks no other host for it.
-    """
-    if '<pre class="mermaid">' not in output:
-        return output
-    script = relpath(diagrams.URI, page.url or ".")
-    return output.replace("</body>", f'<script src="{script}"></script></body>')
