@@ -3,6 +3,7 @@ import { sockets } from "./socket.js";
 
 const native = window.fetch.bind(window);
 const calls = new Map();
+const SERVER = "http://127.0.0.1:8000"; // what the server takes for its own address
 let port = null;
 let serial = 0;
 const post = (message) => {
@@ -11,11 +12,24 @@ const post = (message) => {
 };
 const { WebSocket, receive, ...line } = sockets(post);
 
-async function ask(method, url, headers = [], body = null) {
+// What every browser says of itself. A page cannot say otherwise.
+function ownHeaders(accept, cookie = document.cookie) {
+  const headers = [
+    ["accept", accept],
+    ["user-agent", navigator.userAgent],
+  ];
+  return cookie ? [...headers, ["cookie", cookie]] : headers;
+}
+
+async function ask(method, url, headers = ownHeaders("text/html"), body = null, signal = null) {
   const { pathname, search } = new URL(url, location.href);
   const id = ++serial;
-  const answer = await new Promise((settle) => {
+  const answer = await new Promise((settle, reject) => {
     calls.set(id, settle);
+    signal?.addEventListener("abort", () => {
+      post({ type: "abort", id });
+      reject(signal.reason);
+    });
     const asked = post({ type: "fetch", id, method, path: pathname + search, headers, body });
     if (!asked) settle({ error: "no server runs" });
   });
@@ -25,32 +39,54 @@ async function ask(method, url, headers = [], body = null) {
 
 async function fetch(input, init) {
   const request = new Request(input, init);
-  const { origin } = new URL(request.url);
-  if (origin !== location.origin) return native(request); // data: and blob:, for example
-  const body = ["GET", "HEAD"].includes(request.method) ? null : await request.arrayBuffer();
-  const headers = [...request.headers].filter(([name]) => name !== "content-length");
-  const {
-    status,
-    headers: answered,
-    body: content,
-  } = await ask(request.method, request.url, headers, body);
-  return new Response([204, 205, 304].includes(status) ? null : content, {
-    status,
-    headers: answered,
-  });
+  request.signal.throwIfAborted();
+  const { origin, protocol } = new URL(request.url);
+  if (origin !== location.origin || protocol === "blob:") return native(request);
+  let { method, url } = request;
+  let body = ["GET", "HEAD"].includes(method) ? null : await request.arrayBuffer();
+  let given = [...request.headers].filter(([name]) => name !== "accept");
+  const accept = request.headers.get("accept") ?? "*/*";
+  const own = ownHeaders(accept, request.credentials === "omit" ? "" : document.cookie);
+  for (let hops = 0; ; hops++) {
+    const answer = await ask(method, url, [...own, ...given], body, request.signal);
+    const location = answer.headers.find(([name]) => name === "location")?.[1];
+    if (
+      ![301, 302, 303, 307, 308].includes(answer.status) ||
+      !location ||
+      request.redirect === "manual"
+    )
+      return response(answer, url, hops > 0);
+    const next = new URL(location.replace(SERVER, window.location.origin), url);
+    if (request.redirect === "error" || hops === 20 || next.origin !== window.location.origin)
+      throw new TypeError(`Failed to fetch: redirected to ${next}`);
+    url = next.href;
+    if (answer.status === 303 || (answer.status < 303 && method === "POST")) {
+      [method, body] = ["GET", null];
+      given = given.filter(([name]) => !name.startsWith("content-")); // they told of the body
+    }
+  }
+}
+
+function response({ status, statusText, headers, body }, url, redirected) {
+  const content = [204, 205, 304].includes(status) ? null : body;
+  const made = new Response(content, { status, statusText, headers });
+  url = url.split("#")[0];
+  for (const [name, value] of Object.entries({ url, redirected, type: "basic" }))
+    Object.defineProperty(made, name, { value });
+  return made;
 }
 
 // The files that a page names would be looked for on the site: they are brought from the server,
 // and the page is given addresses at which they are found.
 async function show(path, report) {
   history.replaceState(null, "", path); // what the page finds in `location`
-  const { body } = await ask("GET", path, [["accept", "text/html"]]);
+  const { body } = await ask("GET", path);
   const page = new DOMParser().parseFromString(new TextDecoder().decode(body), "text/html");
   for (const element of page.querySelectorAll("script[src], link[href], img[src]")) {
     const name = element.hasAttribute("src") ? "src" : "href";
     const url = new URL(element.getAttribute(name), new URL(path, location.href));
     if (url.origin !== location.origin) continue;
-    const file = await ask("GET", url);
+    const file = await ask("GET", url, ownHeaders("*/*"));
     if (file.status !== 200) {
       report(`${url.pathname}: ${file.status}`);
       element.removeAttribute(name);

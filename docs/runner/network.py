@@ -15,7 +15,7 @@ from typing import Any, Protocol, cast
 import h11
 from typing_extensions import override
 from websockets.client import ClientProtocol
-from websockets.frames import Close, Frame, Opcode
+from websockets.frames import Close, CloseCode, Frame, Opcode
 from websockets.http11 import Response
 from websockets.protocol import State
 from websockets.typing import Origin, Subprotocol
@@ -66,6 +66,11 @@ class Line(asyncio.Transport):
     def taken(self) -> None:
         """Note that the page has taken one message."""
         self._untaken -= 1
+        self._flow()
+
+    def take_all(self) -> None:
+        """Take whatever is on its way: the page that should have is not there any more."""
+        self._untaken = 0
         self._flow()
 
     def hang_up(self) -> None:
@@ -202,7 +207,7 @@ class WebSocket:
             subprotocols=self._wanted or None,
             max_size=None,
         )
-        self._failed = False
+        self._failed = self._left = False
         self.line = network.connect(self)
         request = self._protocol.connect()
         request.headers.update(headers)
@@ -228,20 +233,27 @@ class WebSocket:
             self._note("in", f"close {code or ''} {reason}".rstrip())
             self._flush()
 
+    def leave(self) -> None:
+        """Close because the page goes away."""
+        self.close(CloseCode.GOING_AWAY, "")
+        self._left = True
+        self.line.take_all()
+
     def received(self, data: bytes) -> int:
         """Take bytes from the line."""
         self._protocol.receive_data(data)
         messages = sum(map(self._take, self._protocol.events_received()))
         self._flush()
-        return messages
+        return 0 if self._left else messages
 
     def lost(self) -> None:
         """Tell the page how it ended."""
+        connecting = self._protocol.state is State.CONNECTING
         self._protocol.receive_eof()
         close = self._protocol.close_rcvd
         if self._failed:
             return
-        if self._protocol.state is State.CONNECTING:
+        if connecting:
             self._fail(None)
         elif close:
             clean = self._protocol.close_sent is not None
@@ -254,7 +266,7 @@ class WebSocket:
     def _take(self, event: object) -> bool:
         """Handle an event; return whether it was a whole message."""
         match event:
-            case Response(status_code=101) if self._wanted and not self._protocol.subprotocol:
+            case Response(status_code=101) if self._is_refused():
                 self._fail(101)
                 self.line.cut()
             case Response(status_code=101):
@@ -273,6 +285,11 @@ class WebSocket:
                 self._tell({"type": "message", "data": message})
                 return True
         return False
+
+    def _is_refused(self) -> bool:
+        """Whether a browser does not take what the server has accepted: its subprotocol."""
+        answered = self._protocol.subprotocol is not None
+        return self._protocol.handshake_exc is not None or (bool(self._wanted) and not answered)
 
     def _fail(self, status: int | None) -> None:
         self._failed = True
@@ -304,21 +321,26 @@ class Request:
 
     async def answer(
         self, method: str, path: str, headers: list[tuple[str, str]], body: bytes
-    ) -> tuple[int, list[tuple[str, str]], bytes]:
-        """Send it; return status, headers and body.
+    ) -> tuple[int, str, list[tuple[str, str]], bytes]:
+        """Send it; return status, its reason phrase, headers and body.
 
         Raises `ConnectionResetError` if the line ends before the answer does.
         """
         own = [("host", HOST), ("connection", "keep-alive")]
-        if body or method in ("PATCH", "POST", "PUT"):
+        if body or method in ("POST", "PUT"):
             own.append(("content-length", str(len(body))))
-        request = h11.Request(method=method, target=path, headers=[*own, *headers])
+        sent = [(name.encode(), value.encode("latin-1")) for name, value in [*own, *headers]]
+        request = h11.Request(method=method, target=path, headers=sent)
         for event in (request, h11.Data(data=body), h11.EndOfMessage()):
             self.line.carry(self._conn.send(event) or b"")
         head = await self._whole
         self.line.hang_up()
         pairs = [(name.decode(), value.decode("latin-1")) for name, value in head.headers]
-        return head.status_code, pairs, self._body
+        return head.status_code, head.reason.decode("latin-1"), pairs, self._body
+
+    def abort(self) -> None:
+        """Give it up: nobody waits for the answer any more."""
+        self.line.hang_up()
 
     def received(self, data: bytes) -> int:
         """Take bytes from the line."""

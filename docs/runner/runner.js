@@ -29,9 +29,11 @@ class FastAPIRunner extends HTMLElement {
     run.onclick = () => this.run();
   }
 
-  // Instant navigation takes the page away: nobody would stop what it has started.
+  // Instant navigation takes the page and its windows away, and nobody would stop the machine.
   disconnectedCallback() {
-    this.#kill();
+    this.#machine?.kill();
+    this.#machine = null;
+    if (active === this) active = null;
   }
 
   // Runs what is in the editor, for new windows; after Stop, for those that are open.
@@ -112,7 +114,10 @@ class FastAPIRunner extends HTMLElement {
     run.textContent = state === "running" ? "Run again" : "Run";
     // Not `disabled`: that takes the focus away from who has just pressed the button.
     run.setAttribute("aria-disabled", String(state === "starting"));
-    stop?.setAttribute("aria-disabled", String(!["starting", "running", "blocked"].includes(state)));
+    stop?.setAttribute(
+      "aria-disabled",
+      String(!["starting", "running", "blocked"].includes(state)),
+    );
   }
 
   // Once, at the first run: before that the page has only a button and a sentence.

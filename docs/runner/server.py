@@ -138,13 +138,11 @@ class Host:
         self._windows[socket.line.port] = window
         return socket
 
-    async def fetch(
-        self, window: int, method: str, path: str, headers: list[tuple[str, str]], body: bytes
-    ) -> tuple[int, list[tuple[str, str]], bytes]:
-        """Answer a request of a window. Raises `ConnectionError` if no server answers."""
+    def request(self, window: int) -> Request:
+        """Prepare a request of a window. Raises `ConnectionRefusedError` if no server runs."""
         request = Request(self._network)
         self._windows[request.line.port] = window
-        return await request.answer(method, path, headers, body)
+        return request
 
     async def _serve(self, server: Uvicorn) -> None:
         # Where an app's lifespan fails it exits, and the page lives on.

@@ -102,7 +102,9 @@ class Window {
     this.element.append(frame);
   }
 
+  // Says goodbye first: what a frame says while it is removed does not always arrive.
   unload() {
+    this.controls?.leave();
     this.controls = null;
     this.frame?.remove();
   }
@@ -118,6 +120,7 @@ class Window {
 
   #close() {
     this.all.forget(this);
+    this.unload();
     this.element.remove();
   }
 }

@@ -4,6 +4,25 @@ import { loadPyodide } from "./runtime/pyodide.mjs";
 const PYTHON = ["place.py", "network.py", "server.py"];
 const at = (name) => new URL(name, import.meta.url).href;
 
+// Pyodide only warns if its WebAssembly does not come, and then waits for ever. And not every host
+// says of that file what it is.
+const broken = new Promise((_, reject) => {
+  const { instantiate, instantiateStreaming } = WebAssembly;
+  WebAssembly.instantiateStreaming = async (source, imports) => {
+    try {
+      const response = await source;
+      if (!response.ok) throw new Error(`${response.url}: ${response.status}`);
+      if (response.headers.get("content-type") === "application/wasm")
+        return await instantiateStreaming(response, imports);
+      return await instantiate(await response.arrayBuffer(), imports);
+    } catch (error) {
+      reject(error);
+      throw error;
+    }
+  };
+});
+broken.catch(() => {}); // it is met where it is waited for
+
 let host;
 const ready = boot();
 ready.catch((error) => postMessage({ type: "broken", text: String(error) }));
@@ -11,7 +30,8 @@ ready.catch((error) => postMessage({ type: "broken", text: String(error) }));
 async function boot() {
   const wanted = [load("runtime/packages.zip"), ...PYTHON.map(load)];
   wanted.forEach((file) => file.catch(() => {})); // a failure is met below, where it is awaited
-  const pyodide = await loadPyodide({ indexURL: at("runtime/"), stdout: print, stderr: print });
+  const loading = loadPyodide({ indexURL: at("runtime/"), stdout: print, stderr: print });
+  const pyodide = await Promise.race([loading, broken]);
   const folder = pyodide.runPython("import site; site.getsitepackages()[0]");
   const [packages, ...sources] = await Promise.all(wanted);
   pyodide.unpackArchive(packages, "zip", { extractDir: folder });
@@ -71,9 +91,9 @@ const orders = {
     postMessage({ type: "stopped" });
   },
   window({ window, port }) {
-    const sockets = new Map();
+    const [sockets, requests] = [new Map(), new Map()];
     port.onmessage = async ({ data }) =>
-      wishes[data.type](data, await ready, { window, port, sockets });
+      wishes[data.type](data, await ready, { window, port, sockets, requests });
   },
 };
 onmessage = ({ data }) => orders[data.type](data);
@@ -101,21 +121,24 @@ const wishes = {
     sockets.get(sid)?.send(typeof data === "string" ? data : pyodide.toPy(new Uint8Array(data)));
   },
   close: ({ sid, code, reason }, _, { sockets }) => sockets.get(sid)?.close(code, reason),
+  leave: ({ sid }, _, { sockets }) => sockets.get(sid)?.leave(),
   taken: ({ sid }, _, { sockets }) => sockets.get(sid)?.line.taken(),
   cut: ({ sid }, _, { sockets }) => sockets.get(sid)?.line.cut(),
-  async fetch({ id, method, path, headers, body }, pyodide, { window, port }) {
+  async fetch({ id, method, path, headers, body }, pyodide, { window, port, requests }) {
     try {
-      const answer = await host.fetch(
-        window,
-        method,
-        path,
-        pyodide.toPy(headers),
-        pyodide.toPy(new Uint8Array(body ?? [])),
-      );
-      const [status, pairs, content] = plain(answer);
-      port.postMessage({ type: "fetched", id, status, headers: pairs, body: content });
+      const request = host.request(window);
+      requests.set(id, request);
+      const content = pyodide.toPy(new Uint8Array(body ?? []));
+      const answer = plain(await request.answer(method, path, pyodide.toPy(headers), content));
+      const [status, statusText, pairs, answered] = answer;
+      port.postMessage({ type: "fetched", id, status, statusText, headers: pairs, body: answered });
     } catch (error) {
-      port.postMessage({ type: "fetched", id, error: String(error) });
+      // Python's traceback is not for the page.
+      const reason = error.message.trim().split("\n").at(-1);
+      port.postMessage({ type: "fetched", id, error: reason });
     }
+    requests.get(id)?.destroy();
+    requests.delete(id);
   },
+  abort: ({ id }, _, { requests }) => requests.get(id)?.abort(),
 };
