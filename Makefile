@@ -15,7 +15,7 @@ own_uv = $(filter .uv/%,$(UV))
 
 export NO_MKDOCS_2_WARNING = 1
 
-.PHONY: run test docs check lint site free-port
+.PHONY: run test docs check lint site benchmark free-port
 
 # The chat needs none of the tools that test it.
 run: export UV_NO_DEFAULT_GROUPS = 1
@@ -28,7 +28,7 @@ test: $(own_uv)
 docs: $(own_uv)
 	$(UV) run --group docs mkdocs serve
 
-check: lint test site
+check: lint test site benchmark
 
 lint: $(own_uv)
 	$(UV) lock --check
@@ -39,8 +39,11 @@ lint: $(own_uv)
 
 site: $(own_uv)
 	$(UV) run --group docs mkdocs build --strict
-	$(UV) run pytest tests/browser/site_check.py
+	$(UV) run --group docs pytest tests/browser/site_check.py tests/live/*_check.py
 	$(UV) run --group check lychee --offline --include-fragments --index-files index.html --root-dir "$(CURDIR)/site" --no-progress 'site/**/*.html'
+
+benchmark: $(own_uv)
+	$(UV) run python -m tests.live.benchmark
 
 free-port: $(own_uv)
 	@$(UV) run python -c 'import socket, sys; sys.exit(socket.socket().connect_ex(("127.0.0.1", int("$(PORT)"))) == 0 and "Port $(PORT) is taken. Stop what runs there, or take another one: make run PORT=9000")'

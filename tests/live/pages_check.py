@@ -1,0 +1,280 @@
+"""What the pages say to press in their windows, pressed, and what they say will be seen, seen."""
+
+import re
+from typing import Protocol
+
+import pytest
+
+from tests.browser.conftest import ROOT
+from tests.live.browsers import Tab
+from tests.live.conftest import OpenRunner
+from tests.live.runner import Runner
+from tests.live.site import Site
+
+ECHO, JSON, BROADCAST = "step01_echo", "step02_json", "step03_broadcast"
+MANAGER, CHAT = "step04_manager", "step05_chat"
+
+
+class OpenBroken(Protocol):
+    """Runs what is passed around and does not work, on the page that shows it."""
+
+    async def __call__(self, name: str, *, online: bool = True) -> Runner:
+        """Run `tests/broken/<name>.py`; wait until all its windows are online, if they can be."""
+
+
+@pytest.fixture
+def broken(tab: Tab, site: Site) -> OpenBroken:
+    """Run an app of tests/broken in a tab that knows nothing."""
+
+    async def open_one(name: str, *, online: bool = True) -> Runner:
+        line = re.compile(rf"^::run tests\.broken\.{name} (.+)$", re.MULTILINE)
+        pages = {path.stem: path.read_text("utf-8") for path in ROOT.glob("docs/steps/*.md")}
+        [(step, shown)] = [(step, found) for step in pages if (found := line.search(pages[step]))]
+        runner = Runner(tab, site, step, name)
+        await runner.open()
+        await runner.press("run")
+        await runner.state("running")
+        if online:
+            await runner.online(*range(1, len(shown[1].split()) + 1))
+        return runner
+
+    return open_one
+
+
+def told(step: str, *sentences: str) -> None:
+    """Fail unless a step's page says all this: the test and the page go together."""
+    page = (ROOT / f"docs/steps/{step}.md").read_text("utf-8")
+    assert not [sentence for sentence in sentences if sentence not in page]
+
+
+async def heard(runner: Runner, client: int, kind: str = ".received") -> list[str]:
+    """Return what stands in the log of a window."""
+    lines: list[str] = await runner.tab.evaluate(
+        f"[...document.querySelectorAll('#log > {kind}')].map(line => line.textContent)", client
+    )
+    return lines
+
+
+async def no_traceback(runner: Runner) -> None:
+    """Fail if the server log has one."""
+    assert "Traceback" not in await runner.output()
+
+
+# 1 · Echo
+
+
+async def test_an_echo_is_for_one_and_a_line_that_is_cut_leaves_no_traceback(
+    running: OpenRunner,
+) -> None:
+    told(ECHO, "say `hello` as client 1. It comes back to client 1 alone.")
+    told(ECHO, "Then press *Cut the line* of client 2", "*Reload* brings the client back.")
+    runner = await running(ECHO)
+    await runner.speak("hello", 1)
+    await runner.hears("hello", 1, kind=".received")
+    await runner.row("frame", 1, "in", '→ text 5 B "hello"')
+    await runner.row("asgi", 1, "in", "websocket.receive")
+    await runner.row("asgi", 1, "out", "websocket.send")
+    await runner.row("frame", 1, "out", '← text 5 B "hello"')
+    assert await heard(runner, 2) == []
+    await runner.press("cut", 2)
+    await runner.tells("offline (1006)", 2)
+    await runner.row("asgi", 2, "in", "websocket.disconnect")
+    await no_traceback(runner)
+    await runner.press("reload", 2)
+    await runner.online(2)
+
+
+async def test_a_blocking_call_makes_the_other_window_wait(running: OpenRunner) -> None:
+    told(ECHO, "write `import time` at the top of `main.py`", "press *Run again*")
+    told(ECHO, "`time.sleep(10)` before `await websocket.send_text(text)`")
+    told(ECHO, "After two seconds you are told that the loop is blocked")
+    runner = await running(ECHO)
+    text = (ROOT / "steps" / ECHO / "main.py").read_text("utf-8")
+    send = "await websocket.send_text(text)"
+    blocking = text.replace(send, f"time.sleep(10)\n            {send}")
+    await runner.edit(f"import time\n{blocking}")
+    await runner.run_again()
+    await runner.speak("first", 1)
+    await runner.row("frame", 1, "in", "first")
+    await runner.speak("second", 2)
+    await runner.state("blocked")
+    await runner.says("The event loop is blocked")
+    assert await heard(runner, 2) == []
+    await runner.hears("first", 1, kind=".received")
+    await runner.press("stop")
+    await runner.state("stopped")
+
+
+# 2 · JSON
+
+
+async def test_a_mistake_is_answered_and_an_edit_changes_the_answer(running: OpenRunner) -> None:
+    told(JSON, "press *Send junk*. The page shows `bad_json`", "Press *Send binary*: `not_text`.")
+    told(JSON, "write `text=frame.text.upper()` in place of `text=frame.text` in `main.py`")
+    runner = await running(JSON)
+    await runner.press("junk", 1)
+    await runner.hears("bad_json", 1)
+    await runner.press("binary", 1)
+    await runner.hears("not_text", 1)
+    await runner.speak("still here", 1)
+    await runner.hears("still here", 1, kind=".received")
+    await runner.online(1)
+    await runner.replace("text=frame.text", "text=frame.text.upper()")
+    await runner.run_again()
+    await runner.speak("louder", 1)
+    await runner.hears("LOUDER", 1, kind=".received")
+
+
+async def test_where_json_is_all_that_is_expected_junk_ends_the_connection(
+    broken: OpenBroken,
+) -> None:
+    told(JSON, "Run it, say something, then press *Send junk*: the page is offline (1006)")
+    runner = await broken("receive_json")
+    await runner.speak("hello", 1)
+    await runner.hears("hello", 1, kind=".received")
+    await runner.press("junk", 1)
+    await runner.tells("offline (1006)", 1)
+    await runner.prints("JSONDecodeError")
+    await runner.prints(r'File "tests/broken/receive_json.py", line \d+')
+
+
+# 3 · Broadcast
+
+
+async def test_whatever_becomes_of_one_the_others_hear_each_other(running: OpenRunner) -> None:
+    told(BROADCAST, "say `hello` as client 1, and clients 2 and 3 receive it")
+    told(BROADCAST, "Press *Send binary* and then *Cut the line* of client 3")
+    told(BROADCAST, "say something as client 2: client 1 receives it", "Press *New window*")
+    runner = await running(BROADCAST)
+    await runner.speak("hello", 1)
+    for client in (2, 3):
+        await runner.hears("hello", client, kind=".received")
+    await runner.press("binary", 3)
+    await runner.hears("not_text", 3)
+    await runner.press("cut", 3)
+    await runner.tells("offline (1006)", 3)
+    await runner.speak("anybody?", 2)
+    await runner.hears("anybody?", 1, kind=".received")
+    await no_traceback(runner)
+    await runner.press("add")
+    await runner.online(4)
+    await runner.speak("and now?", 2)
+    await runner.hears("and now?", 4, kind=".received")
+
+
+async def test_the_broadcast_of_most_tutorials_throws_out_the_innocent(broken: OpenBroken) -> None:
+    told(BROADCAST, "Run it, and press *Send binary* of client 3.")
+    told(BROADCAST, "say something as client 1, and after that as client 2: both are thrown out")
+    runner = await broken("broadcast")
+    await runner.press("binary", 3)
+    await runner.tells("offline (1006)", 3)
+    for client in (1, 2):
+        await runner.online(client)
+        await runner.speak("hello", client)
+        await runner.tells("offline (1006)", client)
+
+
+# 4 · Manager
+
+
+async def test_a_request_reaches_all_windows_and_says_how_many(running: OpenRunner) -> None:
+    told(MANAGER, "Both pages show `received: Lunch is ready`", '`200 {"delivered":2}`')
+    told(MANAGER, "Close a window, press it again, and it is one.", 'change the text to `""`')
+    runner = await running(MANAGER)
+    await runner.tab.click(".request button")
+    await answered(runner, '200 {"delivered":2}')
+    for client in (1, 2):
+        await runner.hears("Lunch is ready", client, kind=".received")
+    await runner.press("close", 2)
+    await runner.row("asgi", 2, "in", "code=1001")
+    await runner.tab.click(".request button")
+    await answered(runner, '200 {"delivered":1}')
+    await runner.tab.fill(".request input", 'POST /announce {"text": ""}')
+    await runner.tab.click(".request button")
+    await answered(runner, "422 ")
+
+
+async def answered(runner: Runner, words: str) -> None:
+    """Wait for the answer to a request."""
+    await runner.tab.until(
+        f"document.querySelector('.request output').textContent.includes('{words}')"
+    )
+
+
+async def test_one_slow_window_makes_all_wait_and_gone_it_sets_them_free(
+    running: OpenRunner,
+) -> None:
+    told(MANAGER, "*New window*, then *Slow* of client 3", "Say ten things as client 1")
+    told(MANAGER, "Client 2 receives the first eight at once", "*Close* client 3")
+    runner = await running(MANAGER)
+    await runner.press("add")
+    await runner.online(3)
+    await runner.press("slow", 3)
+    said = [str(number) for number in range(1, 16)]
+    for text in said:
+        await runner.speak(text, 1)
+    await runner.tab.until("document.querySelectorAll('.received').length >= 8", 2)
+    assert await heard(runner, 2) != said  # those after the eighth take two seconds each
+    await runner.press("close", 3)
+    await runner.tab.until(f"document.querySelectorAll('.received').length === {len(said)}", 2)
+    assert await heard(runner, 2) == said
+
+
+async def test_a_manager_that_is_indented_too_far_refuses_everyone(broken: OpenBroken) -> None:
+    runner = await broken("indented_manager", online=False)
+    runner.tab.expected = "WebSocket connection to .* failed"
+    await runner.tells("offline (1006)", 1)
+    await runner.prints("AttributeError: 'ConnectionManager' object has no attribute 'connect'")
+
+
+async def test_a_misspelt_method_is_found_by_the_first_who_speaks(broken: OpenBroken) -> None:
+    runner = await broken("misspelt_manager")
+    await runner.speak("hello", 1)
+    await runner.tells("offline (1006)", 1)
+    await runner.prints("'ConnectionManager' object has no attribute 'brodcast'")
+
+
+# 5 · Chat
+
+
+async def test_stopped_and_run_again_both_come_back_and_what_waited_is_sent(
+    running: OpenRunner,
+) -> None:
+    told(CHAT, "press *Stop*. Both pages say *offline* and count down.", "Press *Run*: the server")
+    told(CHAT, "Say something as Ada: it waits", "each page comes back by itself")
+    runner = await running(CHAT)
+    runner.tab.expected = "WebSocket connection to .* failed"
+    await runner.press("stop")
+    for client in (1, 2):
+        await runner.tells("offline", client)
+        await runner.tab.until("/retry in/.test(document.body.textContent)", client)
+    await runner.state("stopped")
+    await runner.speak("wait for it", 1)
+    await runner.hears("wait for it", 1, kind=".waiting")
+    await runner.press("run")
+    await runner.online(1, 2)
+    await runner.hears("wait for it", 1, kind=".mine")
+
+
+async def test_whoever_is_cut_off_comes_back_and_a_second_ada_is_refused(
+    running: OpenRunner,
+) -> None:
+    told(CHAT, "Press *Cut the line* of Bob: Ada sees that `bob left`", "that `bob joined`")
+    told(CHAT, "Press *Close* of Bob, and then *New window*: that one is Ada as well")
+    runner = await running(CHAT)
+    await runner.press("cut", 2)
+    await runner.hears("bob left", 1, kind=".note")
+    await runner.online(2)
+    await runner.hears("bob joined", 1, kind=".note")
+    await runner.press("close", 2)
+    await runner.press("add")
+    await runner.tells("Somebody here has that name", 3)
+
+
+def test_every_button_that_a_page_names_is_there() -> None:
+    sources = "".join(path.read_text("utf-8") for path in ROOT.glob("docs/runner/*.js"))
+    for path in sorted(ROOT.glob("docs/steps/*.md")):
+        page = path.read_text("utf-8")
+        for paragraph in re.findall(r"^In the windows above: .*$", page, re.MULTILINE):
+            for name in re.findall(r"[Pp]ress \*([^*]+)\*", paragraph):
+                assert f'"{name}"' in sources, f"{path.name}: {name}"
