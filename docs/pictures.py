@@ -1,8 +1,9 @@
 """Takes the pictures of the site and of the README: `uv run python docs/pictures.py`.
 
 People in windows of step 5 talk to each other and are photographed: `docs/assets/chat.png` and
-`chat-phone.png`. `site.png` is the home page, if the site has been built (`uv run --group docs
-mkdocs build`). All of it happens on this machine; the browser is the one that the tests use.
+`chat-phone.png`. `site.png` is the home page and `runner.png` step 1 as it runs in its page, if the
+site has been built (`uv run --group docs mkdocs build`). All of it happens on this machine; the
+browser is the one that the tests use.
 """
 
 import asyncio
@@ -58,8 +59,9 @@ async def main() -> None:
             if (ROOT / "site" / "index.html").exists():
                 with served(ROOT / "site") as url:
                     await photograph_site(browser, url)
+                    await photograph_runner(browser, url)
             else:
-                sys.stdout.write("site.png stays as it is: there is no site, build it first\n")
+                sys.stdout.write("There is no site: build it, and site.png and runner.png are new\n")
             await browser.close()
     finally:
         server.stop()
@@ -106,6 +108,29 @@ async def photograph_site(browser: Browser, url: str) -> None:
     page = await browser.new_page(color_scheme="light", viewport=viewport)
     await page.goto(url, wait_until="networkidle")
     await keep("site.png", page.screenshot)
+    await page.close()
+
+
+async def photograph_runner(browser: Browser, url: str) -> None:
+    """Run step 1 in its page: one client is answered, and the other sends a binary frame."""
+    # All of it in sight: nothing of the page lies over what is photographed.
+    viewport = ViewportSize(width=1280, height=1800)
+    page = await browser.new_page(color_scheme="light", viewport=viewport)
+    await page.goto(f"{url}steps/step01_echo/")
+    runner = page.locator("fastapi-runner").first
+    await runner.get_by_role("button", name="Run").click()
+    for number in (1, 2):
+        status = page.frame_locator(f"[data-client='{number}'] iframe").locator("#state")
+        await expect(status).to_have_text("online", timeout=30_000)
+    ada = page.frame_locator("[data-client='1'] iframe")
+    await ada.locator("#text").fill("hello")
+    await ada.get_by_role("button", name="Send").click()
+    await expect(ada.locator(".received")).to_have_text("hello")
+    await page.locator("[data-client='2'] .binary").click()
+    await page.locator(".output .place").click()
+    await ada.locator("#text").blur()
+    await page.locator("textarea").blur()
+    await keep("runner.png", runner.screenshot)
     await page.close()
 
 
