@@ -61,7 +61,7 @@ async def main() -> None:
                     await photograph_site(browser, url)
                     await photograph_runner(browser, url)
             else:
-                sys.stdout.write("There is no site: build it, and site.png and runner.png are new\n")
+                sys.stdout.write("There is no site yet, for site.png and runner.png: build it\n")
             await browser.close()
     finally:
         server.stop()

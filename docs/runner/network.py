@@ -68,6 +68,11 @@ class Line(asyncio.Transport):
         self._untaken -= 1
         self._flow()
 
+    @property
+    def is_quiet(self) -> bool:
+        """Whether nothing is on its way to uvicorn, and uvicorn is not about to end the line."""
+        return not self._incoming and not self._closing
+
     def take_all(self) -> None:
         """Take whatever is on its way: the page that should have is not there any more."""
         self._untaken = 0
@@ -256,8 +261,8 @@ class WebSocket:
         if connecting:
             self._fail(None)
         elif close:
-            clean = self._protocol.close_sent is not None
-            how = {"code": close.code, "reason": close.reason, "clean": clean}
+            # What was received has been answered: the closing handshake is complete.
+            how = {"code": close.code, "reason": close.reason, "clean": True}
             self._tell({"type": "close", **how})
         else:
             self._note("out", "lost, without a close frame")

@@ -114,6 +114,11 @@ class Host:
     async def stop(self) -> None:
         """Stop uvicorn as Ctrl+C does, and then whatever the step has left running."""
         if self._uvicorn and self._serving:
+            # uvicorn 0.54 fails if it has to stop while it answers somebody's goodbye.
+            with suppress(TimeoutError):
+                async with asyncio.timeout(0.2):
+                    while not all(line.is_quiet for line in self._network.lines):  # noqa: ASYNC110 - lines come and go
+                        await asyncio.sleep(0)
             self._uvicorn.stop()
             await self._serving
         self._uvicorn = self._serving = None
@@ -145,9 +150,14 @@ class Host:
         return request
 
     async def _serve(self, server: Uvicorn) -> None:
-        # Where an app's lifespan fails it exits, and the page lives on.
-        with suppress(SystemExit):
+        try:
             await server.serve()
+        except SystemExit:
+            pass  # an app's lifespan has failed; the page lives on
+        except Exception as error:
+            sys.stderr.write(f"{trace(error)}\n")
+        for line in list(self._network.lines):
+            line.abort()
 
     def _watched(self, app: ASGIApp) -> ASGIApp:
         async def watched(

@@ -8,7 +8,7 @@ import pytest
 from tests.browser.conftest import ROOT
 from tests.live.browsers import Tab
 from tests.live.conftest import OpenRunner
-from tests.live.runner import Runner
+from tests.live.runner import ENDED, Runner
 from tests.live.site import Site
 
 ECHO, JSON, BROADCAST = "step01_echo", "step02_json", "step03_broadcast"
@@ -89,6 +89,7 @@ async def test_a_blocking_call_makes_the_other_window_wait(running: OpenRunner) 
     told(ECHO, "`time.sleep(10)` before `await websocket.send_text(text)`")
     told(ECHO, "After two seconds you are told that the loop is blocked")
     runner = await running(ECHO)
+    runner.tab.expected = ENDED
     text = (ROOT / "steps" / ECHO / "main.py").read_text("utf-8")
     send = "await websocket.send_text(text)"
     blocking = text.replace(send, f"time.sleep(10)\n            {send}")

@@ -13,6 +13,8 @@ RUNS = {
     for path in sorted(ROOT.glob("docs/steps/*.md"))
     if (line := re.search(r"^::run (/[^|\n]*)", path.read_text("utf-8"), re.MULTILINE))
 }
+ENDED = "^uncaught exception: undefined$"
+"""What Firefox says of a worker that is ended while it works."""
 FRAMES = "[...document.querySelectorAll('.client iframe')]"
 TEXTAREA = ".editor textarea"
 # Frames as the rows show them: what, for whom and which way, without the time.

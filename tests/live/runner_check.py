@@ -6,14 +6,11 @@ import pytest
 
 from tests.browser.conftest import ROOT
 from tests.live.conftest import OpenRunner
-from tests.live.runner import RUNS, TEXTAREA, Runner
+from tests.live.runner import ENDED, RUNS, TEXTAREA, Runner
 from tests.live.site import Site
 
 ECHO, JSON, BROADCAST = "step01_echo", "step02_json", "step03_broadcast"
 MANAGER, CHAT = "step04_manager", "step05_chat"
-
-# What Firefox says of a worker that is ended while it works.
-ENDED = "^uncaught exception: undefined$"
 
 
 def test_every_step_runs_in_its_page_or_says_why_it_does_not() -> None:
