@@ -18,7 +18,7 @@ RUNS = re.compile(r"^\s*::run +(?!not: )", re.MULTILINE)
 USAGE = "after ::run come the paths that clients open, `/ /?name=ada`, or `not: ` and a reason"
 # What an old browser cannot read it does not run: the sentence with the command stays.
 PRESSED = (
-    "const e=this.closest('fastapi-runner');"
+    "const e=this.closest('fastapi-runner');this.textContent='Loading…';"
     "import(new window.URL({script},document.baseURI)).then(m=>m.start(e)).catch(()=>{{"
     "e.dataset.state='broken';e.querySelector('.status').textContent={sentence}}})"
 )
@@ -70,7 +70,7 @@ def run(step: str, page: str, wanted: str) -> str:
     given = " ".join(f'{name}="{escape(value)}"' for name, value in attributes.items())
     pressed = PRESSED.format(
         script=repr(f"{root}/runner.js"),
-        sentence=repr(f"It could not be loaded. On your machine: {command}"),
+        sentence=repr(f"It could not be loaded: reload the page. Or on your machine: {command}"),
     )
     return (
         f"<div data-search-exclude><fastapi-runner {given}>"

@@ -48,7 +48,8 @@ async function fetch(input, init) {
   const accept = request.headers.get("accept") ?? "*/*";
   const own = ownHeaders(accept, request.credentials === "omit" ? "" : document.cookie);
   for (let hops = 0; ; hops++) {
-    const answer = await ask(method, url, [...own, ...given], body, request.signal);
+    const origin = ["GET", "HEAD"].includes(method) ? [] : [["origin", SERVER]];
+    const answer = await ask(method, url, [...own, ...origin, ...given], body, request.signal);
     const location = answer.headers.find(([name]) => name === "location")?.[1];
     if (
       ![301, 302, 303, 307, 308].includes(answer.status) ||

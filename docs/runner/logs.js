@@ -4,6 +4,10 @@ import { button, element } from "./dom.js";
 const ROWS = 300;
 const LETTERS = 50_000;
 
+// Whoever has scrolled up reads, and is not to be pulled away.
+const atEnd = ({ scrollHeight, scrollTop, clientHeight }) =>
+  scrollHeight - scrollTop - clientHeight < 50;
+
 // The server's output. `reveal` opens a file of the app's folder at a line.
 export class Output {
   #pending = "";
@@ -45,12 +49,13 @@ export class Output {
       );
       rest = rest.slice(found.index + whole.length);
     }
+    const follow = atEnd(this.element);
     this.element.append(...parts, rest);
     while (this.#length > LETTERS && this.element.childNodes.length > 1) {
       this.#length -= this.element.firstChild.textContent.length;
       this.element.firstChild.remove();
     }
-    this.element.scrollTop = this.element.scrollHeight;
+    if (follow) this.element.scrollTop = this.element.scrollHeight;
   }
 }
 
@@ -89,9 +94,10 @@ export class Wire {
   #draw() {
     const rows = this.#pending;
     this.#pending = [];
+    const follow = atEnd(this.list);
     this.list.append(...rows.map(row));
     while (this.list.childElementCount > ROWS) this.list.firstElementChild.remove();
-    this.list.scrollTop = this.list.scrollHeight;
+    if (follow) this.list.scrollTop = this.list.scrollHeight;
   }
 }
 

@@ -33,8 +33,12 @@ export class Machine {
   async run(app, files) {
     await this.ready;
     this.#limit = SLOW_START;
-    const runs = await new Promise((settle) => {
-      Object.assign(this.#answers, { running: () => settle(true), failed: () => settle(false) });
+    const runs = await new Promise((settle, reject) => {
+      Object.assign(this.#answers, {
+        running: () => settle(true),
+        failed: () => settle(false),
+        broken: ({ text }) => reject(new Error(text)),
+      });
       this.#worker.postMessage({ type: "run", app, files });
     });
     this.#limit = BLOCKED;

@@ -221,6 +221,8 @@ class WebSocket:
 
     def send(self, data: str | bytes) -> None:
         """Send a text or a binary frame."""
+        if self._protocol.state is not State.OPEN:
+            return  # the server has said goodbye, and the page is about to learn it
         if isinstance(data, str):
             self._protocol.send_text(data.encode())
         else:

@@ -43,6 +43,7 @@ class FastAPIRunner extends HTMLElement {
     try {
       this.#become("starting", "Starting Python…");
       if (!this.editor) await this.#build();
+      if (!this.isConnected) return; // the page was turned meanwhile
       // A page that comes back by itself would meet the new server before it is loaded anew.
       if (!stays) this.windows.unload();
       this.output.clear();
@@ -57,7 +58,7 @@ class FastAPIRunner extends HTMLElement {
       this.#become("running", "Running.");
       const paths = this.getAttribute("clients").split(" ");
       if (this.windows.none) paths.forEach((path) => this.windows.open(path));
-      else if (!stays) this.windows.load();
+      else this.windows.load(stays);
     } catch (error) {
       this.#kill();
       this.#become(
@@ -75,7 +76,7 @@ class FastAPIRunner extends HTMLElement {
       await machine.stop();
     }
     if (machine && machine === this.#machine)
-      this.#end("Stopped. The windows stay open, as they would in a browser.");
+      this.#end("Stopped. What the windows show stays, as in a browser.");
   }
 
   // The machine that is there, unless it hangs; else a new one, and whoever else has one loses it.
@@ -84,11 +85,15 @@ class FastAPIRunner extends HTMLElement {
     if (this.#machine) return this.#machine;
     active?.#end("Stopped: another step runs.");
     active = this;
+    let before;
     const machine = new Machine({
       output: ({ text }) => this.output.write(text),
       journal: ({ rows }) => this.wire.write(rows),
-      blocked: () => this.#become("blocked", BLOCKED),
-      turning: () => this.#become("running", "Running. The event loop turns again."),
+      blocked: () => {
+        before = [this.dataset.state, this.#say.textContent];
+        this.#become("blocked", BLOCKED);
+      },
+      turning: () => this.dataset.state === "blocked" && this.#become(...before),
     });
     this.#machine = machine;
     this.windows.plug();
@@ -116,7 +121,7 @@ class FastAPIRunner extends HTMLElement {
     run.setAttribute("aria-disabled", String(state === "starting"));
     stop?.setAttribute(
       "aria-disabled",
-      String(!["starting", "running", "blocked"].includes(state)),
+      String(!["starting", "running", "blocked", "failed"].includes(state)),
     );
   }
 
@@ -134,12 +139,14 @@ class FastAPIRunner extends HTMLElement {
       (number) => this.#machine?.connect(number) ?? null,
       (text) => this.output.write(`${text}\n`),
     );
-    const open = () => this.windows.open(this.getAttribute("clients").split(" ")[0]);
+    const [path] = this.getAttribute("clients").split(" ");
+    // The first ones come by themselves.
+    const open = () => this.windows.opened && this.windows.open(path);
     const id = `runner-code-${++built}`;
     const code = element("div", { class: "code", role: "tabpanel", id });
     this.tabs = element(
       "div",
-      { role: "tablist", "aria-label": "Files" },
+      { role: "tablist", "aria-label": "Files", onkeydown: (event) => this.#turn(event) },
       ...Object.keys(this.#files).map((name) =>
         element(
           "button",
@@ -149,6 +156,7 @@ class FastAPIRunner extends HTMLElement {
       ),
     );
     const run = this.querySelector(".run");
+    const focused = document.activeElement === run; // which it loses where it is moved
     this.replaceChildren(
       this.querySelector("link"),
       element(
@@ -161,7 +169,13 @@ class FastAPIRunner extends HTMLElement {
         this.#say,
       ),
       this.windows.element,
-      element("div", { class: "editor" }, this.tabs, code),
+      element(
+        "div",
+        { class: "editor" },
+        this.tabs,
+        code,
+        element("p", { class: "keys" }, "Ctrl+Enter runs. Tab indents; Esc, then Tab, leaves."),
+      ),
       ...(this.hasAttribute("request") ? [this.#requestForm()] : []),
       element("div", { class: "logs" }, this.output.element, this.wire.element),
     );
@@ -170,13 +184,16 @@ class FastAPIRunner extends HTMLElement {
       onRun: () => this.run(),
     });
     this.#show(Object.keys(this.#files)[0]);
-    run.focus();
+    if (focused) run.focus({ preventScroll: true });
   }
 
   #loadStyle() {
     return new Promise((settle, reject) => {
       const href = new URL("runner.css", import.meta.url);
-      const fail = () => reject(new Error("runner.css does not come"));
+      const fail = ({ target }) => {
+        target.remove();
+        reject(new Error("runner.css does not come"));
+      };
       this.append(element("link", { rel: "stylesheet", href, onload: settle, onerror: fail }));
     });
   }
@@ -186,11 +203,25 @@ class FastAPIRunner extends HTMLElement {
     if (!(name in this.#files)) return;
     if (name !== this.#shown) this.editor.show(name, this.#files[name]);
     this.#shown = name;
-    for (const tab of this.tabs.children)
+    for (const tab of this.tabs.children) {
       tab.setAttribute("aria-selected", String(tab.textContent === name));
+      tab.tabIndex = tab.textContent === name ? 0 : -1;
+    }
     if (!line) return;
     this.editor.reveal(line);
     this.editor.focus();
+  }
+
+  // From tab to tab, as in the ARIA Authoring Practices.
+  #turn(event) {
+    const tabs = [...this.tabs.children];
+    const at = tabs.indexOf(event.target);
+    const to = { ArrowRight: at + 1, ArrowLeft: at - 1, Home: 0, End: -1 }[event.key];
+    if (to === undefined) return;
+    event.preventDefault();
+    const tab = tabs.at(to % tabs.length);
+    tab.focus();
+    tab.click();
   }
 
   #change(text) {

@@ -19,6 +19,10 @@ export class Windows {
     return !this.#windows.length;
   }
 
+  get opened() {
+    return this.#opened > 0;
+  }
+
   open(path) {
     const opened = new Window(++this.#opened, path, this);
     this.#windows.push(opened);
@@ -30,8 +34,9 @@ export class Windows {
     this.#windows = this.#windows.filter((other) => other !== closed);
   }
 
-  load() {
-    for (const each of this.#windows) each.load();
+  // All of them, or those alone that show nothing: they were emptied for a start that failed.
+  load(onlyEmpty = false) {
+    for (const each of this.#windows) if (!onlyEmpty || !each.frame?.isConnected) each.load();
   }
 
   unload() {
@@ -95,7 +100,9 @@ class Window {
     frame.onload = () => {
       frame.onload = null; // what the step's page loads is another matter
       const report = (text) => this.all.report(`Client ${this.number}: ${text}`);
-      this.controls = frame.contentWindow.start(this.all.connect(this.number), this.path, report);
+      const { start } = frame.contentWindow;
+      if (!start) return report("its page could not be loaded: press Reload");
+      this.controls = start(this.all.connect(this.number), this.path, report);
       this.controls.slow(this.#isSlow);
     };
     this.frame = frame;
@@ -122,5 +129,7 @@ class Window {
     this.all.forget(this);
     this.unload();
     this.element.remove();
+    // Where its button has been is nothing that could have the focus.
+    this.all.element.closest("fastapi-runner").querySelector(".add").focus({ preventScroll: true });
   }
 }

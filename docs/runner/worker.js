@@ -57,6 +57,9 @@ function plain(value) {
   return made;
 }
 
+// Python's traceback is not for the page.
+const lastLine = (error) => error.message.trim().split("\n").at(-1);
+
 // The output goes out at most twenty times a second, even out of a loop that never turns.
 let text = "",
   printed = 0,
@@ -79,10 +82,15 @@ const orders = {
   async run({ app, files }) {
     const pyodide = await ready;
     const given = pyodide.toPy(files);
-    const ok = await host.start(app, given);
+    try {
+      const ok = await host.start(app, given);
+      flush();
+      postMessage({ type: ok ? "running" : "failed" });
+    } catch (error) {
+      flush();
+      postMessage({ type: "broken", text: lastLine(error) });
+    }
     given.destroy();
-    flush();
-    postMessage({ type: ok ? "running" : "failed" });
   },
   async stop() {
     await ready;
@@ -133,9 +141,7 @@ const wishes = {
       const [status, statusText, pairs, answered] = answer;
       port.postMessage({ type: "fetched", id, status, statusText, headers: pairs, body: answered });
     } catch (error) {
-      // Python's traceback is not for the page.
-      const reason = error.message.trim().split("\n").at(-1);
-      port.postMessage({ type: "fetched", id, error: reason });
+      port.postMessage({ type: "fetched", id, error: lastLine(error) });
     }
     requests.get(id)?.destroy();
     requests.delete(id);

@@ -77,6 +77,17 @@ async def test_a_browser_without_workers_that_are_modules(fresh: OpenRunner) -> 
     await breaks(await fresh(STEP, before=NO_MODULE_WORKER))
 
 
+async def test_a_window_whose_script_is_missing_says_so(site: Site, fresh: OpenRunner) -> None:
+    site.missing.add("runner/frame.js")
+    runner = await fresh(STEP)
+    runner.tab.expected = ""
+    await runner.press("run")
+    await runner.prints("Client 1: its page could not be loaded: press Reload")
+    site.mend()
+    await runner.press("reload", 1)
+    await runner.online(1)
+
+
 @pytest.mark.parametrize("driven", ["chromium"], indirect=True)
 async def test_a_browser_with_javascript_off(driven: Chromium, site: Site) -> None:
     tab = await driven.tab(java_script_enabled=False)

@@ -136,3 +136,16 @@ async def complaints(tab: Tab) -> list[str]:
             for node in rule["nodes"]
         ]
     return wrong
+
+
+async def test_the_arrow_keys_lead_from_file_to_file(running: OpenRunner) -> None:
+    runner = await running(ECHO)
+    await runner.show("main.py")
+    await runner.tab.evaluate("document.querySelector('[role=tab][aria-selected=true]').focus()")
+    await runner.tab.press("ArrowRight")
+    await runner.shows("caching.py")
+    assert await runner.tab.evaluate("document.activeElement.textContent") == "caching.py"
+    await runner.tab.press("End")
+    await runner.shows("static/style.css")
+    await runner.tab.press("ArrowRight")
+    await runner.shows("main.py")

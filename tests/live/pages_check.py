@@ -180,7 +180,8 @@ async def test_the_broadcast_of_most_tutorials_throws_out_the_innocent(broken: O
 
 async def test_a_request_reaches_all_windows_and_says_how_many(running: OpenRunner) -> None:
     told(MANAGER, "Both pages show `received: Lunch is ready`", '`200 {"delivered":2}`')
-    told(MANAGER, "Close a window, press it again, and it is one.", 'change the text to `""`')
+    told(MANAGER, "Close a window, press it again, and it is one.")
+    told(MANAGER, 'change the text to `""`, and the answer is `422`')
     runner = await running(MANAGER)
     await runner.tab.click(".request button")
     await answered(runner, '200 {"delivered":2}')
@@ -205,13 +206,13 @@ async def answered(runner: Runner, words: str) -> None:
 async def test_one_slow_window_makes_all_wait_and_gone_it_sets_them_free(
     running: OpenRunner,
 ) -> None:
-    told(MANAGER, "*New window*, then *Slow* of client 3", "Say ten things as client 1")
-    told(MANAGER, "Client 2 receives the first eight at once", "*Close* client 3")
+    told(MANAGER, "*New window*, then *Slow* of client 3", "Say twenty things as client 1")
+    told(MANAGER, "Client 2 receives the first of them at once", "*Close* client 3")
     runner = await running(MANAGER)
     await runner.press("add")
     await runner.online(3)
     await runner.press("slow", 3)
-    said = [str(number) for number in range(1, 16)]
+    said = [str(number) for number in range(1, 21)]
     for text in said:
         await runner.speak(text, 1)
     await runner.tab.until("document.querySelectorAll('.received').length >= 8", 2)
@@ -222,6 +223,7 @@ async def test_one_slow_window_makes_all_wait_and_gone_it_sets_them_free(
 
 
 async def test_a_manager_that_is_indented_too_far_refuses_everyone(broken: OpenBroken) -> None:
+    told(MANAGER, "Run it: the page is offline (1006) at once, and the log names the method")
     runner = await broken("indented_manager", online=False)
     runner.tab.expected = "WebSocket connection to .* failed"
     await runner.tells("offline (1006)", 1)
@@ -229,6 +231,7 @@ async def test_a_manager_that_is_indented_too_far_refuses_everyone(broken: OpenB
 
 
 async def test_a_misspelt_method_is_found_by_the_first_who_speaks(broken: OpenBroken) -> None:
+    told(MANAGER, "Run it and say something: the page is offline (1006).")
     runner = await broken("misspelt_manager")
     await runner.speak("hello", 1)
     await runner.tells("offline (1006)", 1)

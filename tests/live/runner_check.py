@@ -213,8 +213,7 @@ async def test_an_endless_loop_at_import_is_noticed_and_can_be_stopped(running: 
     await runner.press("reset")
     await runner.press("run")
     await runner.state("running")
-    await runner.press("reload", 1)
-    await runner.online(1)
+    await runner.online(1, 2)
 
 
 async def test_a_blocking_call_in_an_endpoint_is_noticed_and_can_be_stopped(
@@ -404,6 +403,7 @@ async def test_whoever_turns_the_page_ends_the_worker_and_starts_the_next_step_a
     await runner.tab.until("document.querySelector('fastapi-runner').matches('[src*=step01_echo]')")
     assert await runner.tab.evaluate("marked")  # turned, not loaded
     following = Runner(runner.tab, runner.site, ECHO)
+    runner.tab.expected = ENDED
     await following.state("idle")
     assert await runner.tab.evaluate("living.size") == 0
     await following.start()

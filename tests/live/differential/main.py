@@ -215,6 +215,7 @@ async def mirror(request: Request) -> dict[str, Any]:
         if kind.startswith("multipart")
         else request.headers.get("content-length"),
         "x-own": request.headers.get("x-own"),
+        "origin": request.headers.get("origin", "none").replace(request.headers["host"], "HOST"),
         "cookies": request.cookies,
     }
 
