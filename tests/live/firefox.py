@@ -71,6 +71,8 @@ KEYS = {
     "Shift": "\ue008",
     "Control": "\ue009",
     "Escape": "\ue00c",
+    "End": "\ue010",
+    "ArrowRight": "\ue014",
     "Meta": "\ue03d",
 }
 # In the middle of the window, on top, and not waiting for anything: then it can be pressed. Where

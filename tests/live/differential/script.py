@@ -19,12 +19,14 @@ MANY = 1000
 async def play(websocket: WebSocket, name: str, orders: list[str]) -> None:
     """Carry out orders; note what those raise that fail, and go on with the next.
 
-    `spawn ORDER` carries one out beside the others.
+    `spawn ORDER` carries one out beside the others, `join` waits for all such.
     """
     beside: list[asyncio.Task[None]] = []
     for order in orders:
         if order.startswith("spawn "):
             beside.append(asyncio.create_task(attempt(websocket, name, order[6:])))
+        elif order == "join":
+            await asyncio.wait(beside)
         elif order.startswith("raise "):
             raise exception(order[6:])
         else:

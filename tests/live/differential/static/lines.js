@@ -156,7 +156,7 @@ Object.assign(scenarios, {
   },
 
   async a_send_waits_and_the_page_still_speaks(s) {
-    const a = s.act("accept", "send hello", "wait", "spawn fill", "text", "signal heard", "wait relieved", "close");
+    const a = s.act("accept", "send hello", "wait", "spawn fill", "text", "signal heard", "join", "close");
     await a.messages(1);
     const frames = fillings(a);
     await hurt("slow");
