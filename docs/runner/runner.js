@@ -169,6 +169,7 @@ class FastAPIRunner extends HTMLElement {
         this.#say,
       ),
       this.windows.element,
+      ...(this.hasAttribute("request") ? [this.#requestForm()] : []),
       element(
         "div",
         { class: "editor" },
@@ -176,7 +177,6 @@ class FastAPIRunner extends HTMLElement {
         code,
         element("p", { class: "keys" }, "Ctrl+Enter runs. Tab indents; Esc, then Tab, leaves."),
       ),
-      ...(this.hasAttribute("request") ? [this.#requestForm()] : []),
       element("div", { class: "logs" }, this.output.element, this.wire.element),
     );
     this.editor = createEditor(code, {

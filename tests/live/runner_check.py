@@ -410,3 +410,15 @@ async def test_whoever_turns_the_page_ends_the_worker_and_starts_the_next_step_a
     assert await runner.tab.evaluate("living.size") == 1
     await following.speak("fresh", 1)
     await following.hears("fresh", 1, kind=".received")
+
+
+async def test_of_two_on_a_page_one_runs_at_a_time(fresh: OpenRunner) -> None:
+    runner = await fresh(BROADCAST, before=COUNT_WORKERS)
+    runner.tab.expected = ENDED
+    await runner.start()
+    other = Runner(runner.tab, runner.site, BROADCAST, "broadcast")
+    await other.press("run")
+    await other.state("running")
+    await runner.state("stopped")
+    await runner.says("another step runs")
+    assert await runner.tab.evaluate("living.size") == 1
