@@ -2,11 +2,15 @@
 
 import asyncio
 import json
+import queue
+import socket
 from contextlib import AsyncExitStack
 from importlib import import_module
 from typing import Any
 
 import pytest
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.http11 import Request
 
 from tests.broken import broadcast as broken
 from tests.conftest import Client, Serve, faulty, reset
@@ -99,6 +103,65 @@ async def test_clients_that_come_and_go_during_a_broadcast_disturb_nobody(
         for cut in (True, False, True, False):
             tasks.create_task(come_and_go(cut))
     assert heard.result() == [f"number {number}" for number in range(200)]
+    server.stop()
+    assert caplog.text == ""
+
+
+def narrow(full: "queue.Queue[WebSocketsSansIOProtocol]") -> type[asyncio.Protocol]:
+    """Return uvicorn's own protocol, in which eve's line holds little; `full` gets it when it is.
+
+    Eve is who connects to `/ws?name=eve`.
+    """
+
+    class Narrow(WebSocketsSansIOProtocol):
+        def handle_connect(self, event: Request) -> None:
+            super().handle_connect(event)
+            if event.path.endswith("?name=eve"):
+                sock = self.transport.get_extra_info("socket")
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+
+        def pause_writing(self) -> None:
+            super().pause_writing()
+            if self.request.path.endswith("?name=eve"):
+                full.put(self)
+
+    return Narrow
+
+
+@pytest.mark.parametrize(
+    "step", ["step03_broadcast", "step04_manager", "step05_chat"]
+)
+async def test_a_client_that_uvicorn_has_given_up_does_not_end_who_waited_for_it(
+    serve: Serve, step: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    full: queue.Queue[WebSocketsSansIOProtocol] = queue.Queue()
+    server = serve(step, ws=narrow(full), ws_ping_interval=None)
+    async with (
+        server.connect("/ws?name=eve", compression=None) as eve,
+        server.connect("/ws?name=ada", compression=None) as ada,
+        asyncio.TaskGroup() as tasks,
+    ):
+        eve.connection.transport.pause_reading()
+
+        async def speak() -> None:
+            for _ in range(100):
+                await ada.say("👋" * 2000)
+            await ada.send("junk")
+
+        tasks.create_task(speak())
+        waited_for = await asyncio.to_thread(full.get, timeout=30)
+
+        async def give_up() -> None:
+            # What uvicorn does when a ping gets no answer: from here on every send to eve raises
+            # a plain RuntimeError, as soon as there is room in her buffer.
+            waited_for.keepalive_timeout()
+
+        await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(give_up(), waited_for.loop))
+        eve.connection.transport.resume_reading()
+        assert await eve.closed() == (1011, "keepalive ping timeout")
+        while (frame := await ada.receive())["type"] != "error":
+            pass
+        assert frame["code"] == "bad_json"
     server.stop()
     assert caplog.text == ""
 

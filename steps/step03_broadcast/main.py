@@ -4,7 +4,6 @@ from contextlib import suppress
 from pathlib import Path
 
 from fastapi import Depends, FastAPI, WebSocket, WebSocketDisconnect
-from starlette.websockets import WebSocketDisconnected
 
 from .caching import revalidate
 from .messages import Error, Message, Say, ServerMessage, read
@@ -38,8 +37,8 @@ async def broadcast(message: ServerMessage, sender: WebSocket) -> None:
 
 async def send(websocket: WebSocket, message: ServerMessage) -> None:
     """Send a message to one client. That this client is gone is no error of whoever spoke."""
-    # The first send to a client that is gone raises the one, every later send the other.
-    with suppress(WebSocketDisconnect, WebSocketDisconnected):
+    # To a client that is gone the first send raises the one, and every later send the other.
+    with suppress(WebSocketDisconnect, RuntimeError):
         await websocket.send_text(message.model_dump_json())
 
 

@@ -4,7 +4,6 @@ from contextlib import suppress
 from itertools import count
 
 from fastapi import WebSocket, WebSocketDisconnect, WebSocketException
-from starlette.websockets import WebSocketDisconnected
 
 from .messages import ServerMessage
 
@@ -39,8 +38,8 @@ class ConnectionManager:
 
     async def send(self, websocket: WebSocket, message: ServerMessage) -> bool:
         """Send to one client; return whether it was still there. Waits while its buffer is full."""
-        # The first send to a client that is gone raises the one, every later send the other.
-        with suppress(WebSocketDisconnect, WebSocketDisconnected):
+        # To a client that is gone the first send raises the one, and every later send the other.
+        with suppress(WebSocketDisconnect, RuntimeError):
             await websocket.send_text(message.model_dump_json())
             return True
         return False
