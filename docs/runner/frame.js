@@ -5,24 +5,24 @@ const native = window.fetch.bind(window);
 const calls = new Map();
 const SERVER = "http://127.0.0.1:8000"; // what the server takes for its own address
 let port = null;
+let cookies = null; // this window's, which outlive its page
 let serial = 0;
 const post = (message) => {
   port?.postMessage(message);
   return port !== null;
 };
-const { WebSocket, receive, ...line } = sockets(post);
 
 // What every browser says of itself. A page cannot say otherwise.
-function ownHeaders(accept, cookie = document.cookie) {
-  const headers = [
-    ["accept", accept],
-    ["user-agent", navigator.userAgent],
-  ];
-  return cookie ? [...headers, ["cookie", cookie]] : headers;
-}
+const ownHeaders = (accept) => [
+  ["accept", accept],
+  ["user-agent", navigator.userAgent],
+];
 
-async function ask(method, url, headers = ownHeaders("text/html"), body = null, signal = null) {
+// `jar` is where cookies come from and go to: null for a request without them.
+async function ask(method, url, { headers, body = null, signal = null, jar = cookies }) {
   const { pathname, search } = new URL(url, location.href);
+  const cookie = jar?.header(pathname);
+  if (cookie) headers = [...headers, ["cookie", cookie]];
   const id = ++serial;
   const answer = await new Promise((settle, reject) => {
     calls.set(id, settle);
@@ -34,6 +34,7 @@ async function ask(method, url, headers = ownHeaders("text/html"), body = null, 
     if (!asked) settle({ error: "no server runs" });
   });
   if (answer.error) throw new TypeError(`Failed to fetch: ${answer.error}`);
+  for (const [name, value] of answer.headers) if (name === "set-cookie") jar?.take(value, pathname);
   return answer;
 }
 
@@ -46,10 +47,12 @@ async function fetch(input, init) {
   let body = ["GET", "HEAD"].includes(method) ? null : await request.arrayBuffer();
   let given = [...request.headers].filter(([name]) => name !== "accept");
   const accept = request.headers.get("accept") ?? "*/*";
-  const own = ownHeaders(accept, request.credentials === "omit" ? "" : document.cookie);
+  const own = ownHeaders(accept);
+  const jar = request.credentials === "omit" ? null : cookies;
   for (let hops = 0; ; hops++) {
     const origin = ["GET", "HEAD"].includes(method) ? [] : [["origin", SERVER]];
-    const answer = await ask(method, url, [...own, ...origin, ...given], body, request.signal);
+    const headers = [...own, ...origin, ...given];
+    const answer = await ask(method, url, { headers, body, signal: request.signal, jar });
     const location = answer.headers.find(([name]) => name === "location")?.[1];
     if (
       ![301, 302, 303, 307, 308].includes(answer.status) ||
@@ -70,7 +73,7 @@ async function fetch(input, init) {
 
 function response({ status, statusText, headers, body }, url, redirected) {
   const content = [204, 205, 304].includes(status) ? null : body;
-  const made = new Response(content, { status, statusText, headers });
+  const made = new Response(content, { status, statusText, headers }); // which drops Set-Cookie
   url = url.split("#")[0];
   for (const [name, value] of Object.entries({ url, redirected, type: "basic" }))
     Object.defineProperty(made, name, { value });
@@ -79,15 +82,15 @@ function response({ status, statusText, headers, body }, url, redirected) {
 
 // The files that a page names would be looked for on the site: they are brought from the server,
 // and the page is given addresses at which they are found.
-async function show(path, report) {
+async function show(path, report, leave) {
   history.replaceState(null, "", path); // what the page finds in `location`
-  const { body } = await ask("GET", path);
+  const { body } = await ask("GET", path, { headers: ownHeaders("text/html") });
   const page = new DOMParser().parseFromString(new TextDecoder().decode(body), "text/html");
   for (const element of page.querySelectorAll("script[src], link[href], img[src]")) {
     const name = element.hasAttribute("src") ? "src" : "href";
     const url = new URL(element.getAttribute(name), new URL(path, location.href));
     if (url.origin !== location.origin) continue;
-    const file = await ask("GET", url, ownHeaders("*/*"));
+    const file = await ask("GET", url, { headers: ownHeaders("*/*") });
     if (file.status !== 200) {
       report(`${url.pathname}: ${file.status}`);
       element.removeAttribute(name);
@@ -99,20 +102,30 @@ async function show(path, report) {
   document.open();
   // From here on: opening a document takes away what listened before.
   window.addEventListener("error", ({ message }) => report(message));
-  window.addEventListener("pagehide", line.leave);
+  window.addEventListener("pagehide", leave);
   document.write(`<!doctype html>${page.documentElement.outerHTML}`);
   document.close();
 }
 
-// For the page around the window: a port to the server, what to show, where to report errors.
-// Returns what can be done to the window's connections.
-window.start = (given, path, report) => {
+// For the page around the window: a port to the server, what to show, the window's cookies, where
+// to report errors. Returns what can be done to the window's connections.
+window.start = (given, path, jar, report) => {
   delete window.start;
+  cookies = jar;
+  const { WebSocket, receive, ...line } = sockets(post, cookies);
   Object.assign(window, { WebSocket, fetch });
+  // The browser's own are those of this site, and all windows share them.
+  delete window.cookieStore;
+  Object.defineProperty(document, "cookie", {
+    get: () => cookies.header(location.pathname, true),
+    set: (text) => cookies.take(`${text}`, location.pathname, true),
+  });
   const plug = (next) => {
     port = next;
     if (!port) return; // opened while no server runs
     port.onmessage = ({ data }) => {
+      if (data.type === "cookies")
+        return data.lines.forEach((text) => cookies.take(text, data.path));
       if (data.type !== "fetched") return receive(data);
       calls.get(data.id)?.(data);
       calls.delete(data.id);
@@ -125,7 +138,7 @@ window.start = (given, path, report) => {
     calls.clear();
   };
   plug(given);
-  show(path, report).catch((error) => {
+  show(path, report, line.leave).catch((error) => {
     document.body.textContent = error.message;
   });
   return { ...line, plug, unplug };

@@ -189,9 +189,9 @@ class Network:
 class WebSocket:
     """The browser's end of a WebSocket. The page's own `WebSocket` object only shows it.
 
-    It tells the page of `open` (protocol), `message` (data), `fail` (status, or None where nobody
-    answered) and `close` (code, reason, clean), and notes what is on the line, `in` to the server
-    or `out` of it.
+    It tells the page of `cookies` (lines, path), `open` (protocol), `message` (data), `fail`
+    (status, or None where nobody answered) and `close` (code, reason, clean), and notes what is on
+    the line, `in` to the server or `out` of it.
     """
 
     def __init__(
@@ -272,6 +272,9 @@ class WebSocket:
 
     def _take(self, event: object) -> bool:
         """Handle an event; return whether it was a whole message."""
+        # Also where it is refused: browsers keep them then, too.
+        if isinstance(event, Response) and (lines := event.headers.get_all("Set-Cookie")):
+            self._tell({"type": "cookies", "lines": lines, "path": self._protocol.uri.path})
         match event:
             case Response(status_code=101) if self._is_refused():
                 self._fail(101)

@@ -22,9 +22,9 @@ function copied(data) {
   return byteLength ? buffer.slice(byteOffset, byteOffset + byteLength) : new ArrayBuffer(0);
 }
 
-// `post` hands a message to the server's end, and returns whether there is one. Returns the class,
-// and what its owner can do to all sockets at once.
-export function sockets(post) {
+// `post` hands a message to the server's end, and returns whether there is one; `cookies` are those
+// that handshakes send. Returns the class, and what its owner can do to all sockets at once.
+export function sockets(post, cookies) {
   const open = new Map();
   let unread = [];
   let serial = 0;
@@ -65,7 +65,8 @@ export function sockets(post) {
       if (parsed.host !== location.host)
         return this.#fail("windows here reach no host but the step's own server");
       const headers = { "user-agent": navigator.userAgent };
-      if (document.cookie) headers.cookie = document.cookie;
+      const cookie = cookies.header(parsed.pathname);
+      if (cookie) headers.cookie = cookie;
       const path = parsed.pathname + parsed.search;
       const asked = post({ type: "connect", sid: this.#sid, path, protocols: wanted, headers });
       if (!asked) this.#fail();

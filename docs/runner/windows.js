@@ -1,4 +1,5 @@
 // The windows of the clients, each with the step's own page in it, and what can be done to them.
+import { Cookies } from "./cookies.js";
 import { button, element } from "./dom.js";
 
 const JUNK = "junk";
@@ -55,6 +56,8 @@ export class Windows {
 }
 
 class Window {
+  #cookies = new Cookies(); // of its own: two windows are two people
+
   constructor(number, path, all) {
     Object.assign(this, { number, path, all });
     const name = `Client ${number}`;
@@ -102,7 +105,7 @@ class Window {
       const report = (text) => this.all.report(`Client ${this.number}: ${text}`);
       const { start } = frame.contentWindow;
       if (!start) return report("its page could not be loaded: press Reload");
-      this.controls = start(this.all.connect(this.number), this.path, report);
+      this.controls = start(this.all.connect(this.number), this.path, this.#cookies, report);
       this.controls.slow(this.#isSlow);
     };
     this.frame = frame;

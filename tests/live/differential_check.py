@@ -108,8 +108,14 @@ KNOWN: dict[str, dict[str, list[str]]] = {
         ]
         * 4,
     },
-    "set-cookie": {
-        "a_cookie_from_the_app": ["-page: from_the_app=yes", "+page: "],
+    "cookies": {
+        "a_cookie_in_another_window": [
+            "-page: a=1 there a=1",
+            "+page: a=1 there ",
+            "-page: sent from there a=1",
+            "+page: sent from there ",
+        ],
+        "a_store_of_cookies": ["-page: object", "+page: undefined"],
     },
     "answers": {
         "the_answer_itself": [

@@ -41,7 +41,7 @@ class Runner:
         """Press Run for the first time, and wait until all windows are online."""
         await self.press("run")
         await self.state("running")
-        await self.online(*range(1, len(RUNS[self.step]) + 1))
+        await self.enter(*range(1, len(RUNS[self.step]) + 1))
 
     async def run_again(self) -> None:
         """Press Run while it runs, or has failed, and wait until all windows are new and online."""
@@ -49,7 +49,7 @@ class Runner:
         await self.press("run")
         await self.tab.until(f"{FRAMES}.every(frame => !frame.contentWindow.marked)")
         await self.state("running")
-        await self.online(*await self.clients())
+        await self.enter(*await self.clients())
 
     async def can_go_on(self) -> bool:
         """Return whether the page is there, and Run would give it a server and new windows."""
@@ -122,6 +122,15 @@ class Runner:
         """Wait until windows say that they are online."""
         for client in clients:
             await self.tells("online", client)
+
+    async def enter(self, *clients: int) -> None:
+        """Wait until windows say that they are online, and sign in where that comes first."""
+        state = "document.querySelector('#state').textContent"
+        for client in clients:
+            says = await self.tab.until(f"/online|signed out/.exec({state})?.[0]", client)
+            if says == "signed out":
+                await self.tab.click("#who button", client)
+        await self.online(*clients)
 
     async def tells(self, words: str, client: int) -> None:
         """Wait until a window's own status has these words."""

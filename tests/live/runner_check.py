@@ -11,6 +11,49 @@ from tests.live.site import Site
 
 ECHO, JSON, BROADCAST = "step01_echo", "step02_json", "step03_broadcast"
 MANAGER, CHAT = "step04_manager", "step05_chat"
+SIGN_IN = """
+from fastapi import HTTPException, Request, Response
+from fastapi.requests import HTTPConnection
+
+
+def who(connection: HTTPConnection) -> str:
+    if "session" not in connection.cookies:
+        raise HTTPException(401)
+    return connection.cookies["session"]
+
+
+@app.post("/session")
+async def sign_in(person: dict[str, str], response: Response) -> None:
+    response.set_cookie("session", person["name"], httponly=True)
+    response.set_cookie("theme", "dark")
+
+
+@app.get("/session")
+async def session(name: str = Depends(who)) -> str:
+    return name
+
+
+@app.delete("/session", status_code=204)
+async def sign_out(response: Response) -> None:
+    response.delete_cookie("session", httponly=True)
+
+
+@app.websocket("/session")
+async def hello(websocket: WebSocket, name: str = Depends(who)) -> None:
+    await websocket.accept()
+    await websocket.send_text(name)
+
+
+@app.get("/")
+async def page(request: Request) -> Response:
+    visits = int(request.cookies.get("visits", 0)) + 1
+    html = (Path(__file__).parent / "static/index.html").read_text()
+    response = Response(html, media_type="text/html")
+    response.set_cookie("visits", str(visits))
+    return response
+
+
+"""
 
 
 def test_every_step_runs_in_its_page_or_says_why_it_does_not() -> None:
@@ -362,6 +405,101 @@ async def test_a_request_can_be_sent_beside_the_sockets(running: OpenRunner) -> 
         '{"delivered":2}')""")
     for client in (1, 2):
         await runner.hears("Lunch is ready", client)
+
+
+# Cookies
+
+
+async def signing_in(fresh: OpenRunner) -> Runner:
+    """Run an app to which one signs in, in windows that nobody has used."""
+    runner = await fresh(ECHO)
+    # What the page's attempts leave in the console, as in any browser.
+    runner.tab.expected = "WebSocket connection to .* failed|401"
+    await runner.start()
+    await runner.replace("app.frontend(", f"{SIGN_IN}app.frontend(")
+    await runner.run_again()
+    return runner
+
+
+async def asked(runner: Runner, client: int, how: str = "{}") -> list[object]:
+    """Ask the app for the session of a window; return status, text and headers of the answer."""
+    answer: list[object] = await runner.tab.evaluate(
+        f"""window.fetch("/session", {how}).then(async answer =>
+            [answer.status, await answer.text(), [...answer.headers.keys()]])""",
+        client,
+    )
+    return answer
+
+
+async def greeted(runner: Runner, client: int) -> object:
+    """Open a socket; return the name that the app greets, or the code with which it is closed."""
+    return await runner.tab.evaluate(
+        """new Promise(settle => {
+            const socket = new window.WebSocket("/session");
+            socket.onmessage = ({ data }) => settle(data);
+            socket.onclose = ({ code }) => settle(code);
+        })""",
+        client,
+    )
+
+
+async def sign_in(runner: Runner, client: int, name: str) -> None:
+    """Sign in, as a page does: the answer sets an HttpOnly cookie and another one."""
+    status, _, headers = await asked(
+        runner,
+        client,
+        f"""{{method: "POST", headers: {{"Content-Type": "application/json"}},
+            body: JSON.stringify({{name: "{name}"}})}}""",
+    )
+    assert status == 200
+    assert isinstance(headers, list)
+    assert "content-type" in headers
+    assert "set-cookie" not in headers
+
+
+async def test_who_signs_in_in_one_window_is_a_stranger_in_the_other(fresh: OpenRunner) -> None:
+    runner = await signing_in(fresh)
+    for client in (1, 2):
+        assert (await asked(runner, client))[0] == 401
+        assert await greeted(runner, client) == 1006
+    await sign_in(runner, 1, "ada")
+    assert (await asked(runner, 1))[:2] == [200, '"ada"']
+    assert await greeted(runner, 1) == "ada"
+    assert (await asked(runner, 1, '{credentials: "omit"}'))[0] == 401
+    assert await runner.tab.evaluate("document.cookie", 1) == "visits=1; theme=dark"
+    assert (await asked(runner, 2))[0] == 401
+    assert await greeted(runner, 2) == 1006
+    await sign_in(runner, 2, "bob")
+    for client, name in ((1, "ada"), (2, "bob")):
+        assert await greeted(runner, client) == name
+    assert (await asked(runner, 1, '{method: "DELETE"}'))[0] == 204
+    assert (await asked(runner, 1))[0] == 401
+    assert await greeted(runner, 1) == 1006
+    assert await greeted(runner, 2) == "bob"
+    # The site that shows all this gets none of it.
+    assert await runner.tab.evaluate("document.cookie") == ""
+
+
+async def test_cookies_of_a_window_last_until_it_is_closed(fresh: OpenRunner) -> None:
+    runner = await signing_in(fresh)
+    await sign_in(runner, 1, "ada")
+    await runner.press("reload", 1)
+    await runner.online(1)
+    assert await greeted(runner, 1) == "ada"
+    assert "visits=2" in await runner.tab.evaluate("document.cookie", 1)
+    assert "visits=1" in await runner.tab.evaluate("document.cookie", 2)
+    await runner.run_again()
+    assert await greeted(runner, 1) == "ada"
+    await runner.press("stop")
+    await runner.state("stopped")
+    await runner.press("run")
+    await runner.state("running")
+    assert await greeted(runner, 1) == "ada"
+    await runner.press("close", 1)
+    await runner.press("add")
+    await runner.online(3)
+    assert await greeted(runner, 3) == 1006
+    assert await runner.tab.evaluate("document.cookie", 3) == "visits=1"
 
 
 # The page around it

@@ -144,6 +144,14 @@ async def websocket_scope(websocket: WebSocket, note: str) -> None:
     await websocket.close()
 
 
+@app.websocket("/cookies/{rest:path}")
+async def websocket_cookies(websocket: WebSocket) -> None:
+    """Tell which cookies came with the handshake."""
+    await websocket.accept()
+    await websocket.send_text(websocket.headers.get("cookie", "none"))
+    await websocket.close()
+
+
 people: dict[str, WebSocket] = {}
 
 
@@ -240,10 +248,15 @@ async def headers(response: Response) -> None:
     response.headers.append("x-twice", "two")
 
 
-@app.get("/cookie")
-async def cookie(response: Response) -> None:
-    """Give the page a cookie."""
-    response.set_cookie("from_the_app", "yes")
+@app.get("/cookies/{rest:path}")
+async def cookies(request: Request, response: Response) -> str | None:
+    """Tell which cookies came, and give the page those that it names."""
+    for line in request.query_params.getlist("line"):
+        response.raw_headers.append((b"set-cookie", line.encode()))
+    if to := request.query_params.get("to"):
+        response.status_code = 303
+        response.headers["location"] = to
+    return request.headers.get("cookie")
 
 
 @app.get("/redirect")

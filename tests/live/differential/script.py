@@ -49,6 +49,11 @@ async def perform(websocket: WebSocket, name: str, order: str) -> None:
     match verb:
         case "accept":
             await websocket.accept(subprotocol=rest or None)
+        case "accept-with":
+            await websocket.accept(headers=[(b"set-cookie", rest.encode())])
+        case "deny-with":
+            headers = {"set-cookie": rest}
+            await websocket.send_denial_response(PlainTextResponse("no", 401, headers))
         case "send":
             await websocket.send_text(rest)
         case "bytes":

@@ -174,12 +174,6 @@ Object.assign(scenarios, {
     await s.ask("/notes.txt", { cache: "no-cache" });
   },
 
-  async a_cookie_from_the_app(s) {
-    await s.ask("/cookie");
-    s.note(document.cookie);
-    document.cookie = "from_the_app=; max-age=0";
-  },
-
   async where_the_page_is(s) {
     s.note(location.pathname, location.search, location.protocol, document.baseURI.replace(location.origin, ""));
     s.note(document.currentScript, document.readyState, document.title, document.scripts.length);
