@@ -129,7 +129,7 @@ def narrow(full: "queue.Queue[WebSocketsSansIOProtocol]") -> type[asyncio.Protoc
 
 
 @pytest.mark.parametrize(
-    "step", ["step03_broadcast", "step04_manager", "step05_chat"]
+    "step", ["step03_broadcast", "step04_manager", "step05_chat", "step06_faults"]
 )
 async def test_a_client_that_uvicorn_has_given_up_does_not_end_who_waited_for_it(
     serve: Serve, step: str, caplog: pytest.LogCaptureFixture

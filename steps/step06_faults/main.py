@@ -1,0 +1,62 @@
+"""The same chat, in which every end of a connection has a cause, and hurts nobody else."""
+
+from pathlib import Path
+
+from fastapi import Depends, FastAPI, HTTPException, WebSocket
+from fastapi.middleware.cors import CORSMiddleware
+
+from .caching import revalidate
+from .connection import accepted
+from .manager import ConnectionManager
+from .messages import Announcement, Error, Joined, Left, Message, Notice, Say, Welcome, read
+
+# Pages on these origins may call /announce. It does not guard /ws: CORS knows nothing of sockets.
+ORIGINS = ["http://localhost:3000", "http://127.0.0.1:3000"]
+
+app = FastAPI(title="Step 6: faults", dependencies=[Depends(revalidate)])
+app.add_middleware(
+    CORSMiddleware, allow_origins=ORIGINS, allow_methods=["POST"], allow_headers=["content-type"]
+)
+manager = ConnectionManager()
+
+
+@app.websocket("/ws")
+async def chat(websocket: WebSocket, name: str = "") -> None:
+    """Let a client in under its name and pass on what it says, until it leaves."""
+    # Accepted first: a page whose handshake is refused does not learn why.
+    async with accepted(websocket) as inbox:
+        name = manager.connect(websocket, name)
+        try:
+            here = sorted(manager.connections.values())
+            await manager.send(websocket, Welcome(name=name, here=here))
+            await manager.broadcast(Joined(name=name), skip=websocket)
+            while (event := await inbox.get())["type"] == "websocket.receive":
+                match read(event.get("text")):
+                    case Say(text=text):
+                        await manager.broadcast(Message(name=name, text=text))
+                    case Error() as error:
+                        await manager.send(websocket, error)
+        finally:
+            manager.disconnect(websocket)
+            await manager.broadcast(Left(name=name))
+
+
+@app.websocket("/{path:path}")
+async def nowhere(path: str) -> None:
+    """Refuse the handshake on any other path, with a status and a reason."""
+    raise HTTPException(404, f"There is no socket at /{path}. The chat is at /ws.")
+
+
+@app.post("/announce")
+async def announce(announcement: Announcement) -> dict[str, int]:
+    """Send a notice to everyone; answer how many it reached."""
+    return {"delivered": await manager.broadcast(Notice(text=announcement.text))}
+
+
+@app.get("/healthz")
+async def healthz() -> dict[str, str]:
+    """Answer that the process is up and its event loop turns."""
+    return {"status": "ok"}
+
+
+app.frontend("/", directory=Path(__file__).parent / "static")
