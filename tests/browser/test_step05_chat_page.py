@@ -18,6 +18,8 @@ from tests.conftest import Serve, faulty
 STATIC = ROOT / "steps/step05_chat/static"
 MARKUP = "<img src onerror=x>"
 MINUTE = 60_000
+# Step 8's page is under a strict policy: what people do there works as before.
+each_chat = pytest.mark.parametrize("step", ["step05_chat", "step08_security"])
 
 
 class GaveUpError(AssertionError):
@@ -65,8 +67,11 @@ class Sockets:
 # People
 
 
-async def test_two_windows_talk_with_names_and_times(serve: Serve, open_window: OpenWindow) -> None:
-    server = serve("step05_chat")
+@each_chat
+async def test_two_windows_talk_with_names_and_times(
+    serve: Serve, open_window: OpenWindow, step: str
+) -> None:
+    server = serve(step)
     ada = await open_window(f"{server.url}/?name=ada")
     await expect(ada.state).to_have_text("online as ada")
     bob = await open_window(f"{server.url}/?name=bob")
@@ -127,10 +132,11 @@ async def test_a_taken_name_is_explained_and_another_can_be_chosen(
     await expect(ada.lines("theirs")).to_have_text([re.compile("^bob never mind ")])
 
 
+@each_chat
 async def test_markup_stays_text_in_messages_names_and_announcements(
-    serve: Serve, open_window: OpenWindow
+    serve: Serve, open_window: OpenWindow, step: str
 ) -> None:
-    server = serve("step05_chat")
+    server = serve(step)
     ada = await open_window(f"{server.url}/?name=ada")
     bob = await open_window(f"{server.url}/?{urlencode({'name': MARKUP})}")
     await expect(bob.state).to_have_text(f"online as {MARKUP}")
@@ -345,14 +351,15 @@ async def test_a_page_that_came_over_https_opens_wss(open_window: OpenWindow) ->
 # Hands and eyes
 
 
+@each_chat
 async def test_everything_is_reached_and_used_by_keyboard(
-    serve: Serve, open_window: OpenWindow
+    serve: Serve, open_window: OpenWindow, step: str
 ) -> None:
     window = await open_window()
     keyboard = window.page.keyboard
     await stop_time(window.page)
     sockets = await Sockets(window.page).take()
-    await window.page.goto(serve("step05_chat").url)
+    await window.page.goto(serve(step).url)
     (await sockets.next()).connect_to_server()
     await expect(window.state).to_have_text("online as guest-1")
     change = window.page.get_by_role("button", name="Change")
@@ -405,10 +412,11 @@ async def test_the_log_follows_the_newest_message_unless_one_reads_older_ones(
         await is_in_view("my own")
 
 
+@each_chat
 async def test_many_people_long_names_and_long_words_fit_on_a_phone(
-    serve: Serve, open_window: OpenWindow
+    serve: Serve, open_window: OpenWindow, step: str
 ) -> None:
-    server = serve("step05_chat")
+    server = serve(step)
     window = await open_window(f"{server.url}/?name={'W' * 20}", viewport=PHONE)
     await expect(window.state).to_have_text(f"online as {'W' * 20}")
     async with AsyncExitStack() as people:
