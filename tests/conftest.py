@@ -3,15 +3,17 @@
 import asyncio
 import json
 import socket
+import ssl
 import struct
 import sys
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 import uvicorn
 from _pytest.mark import ParameterSet
@@ -81,12 +83,16 @@ class Uvicorn(uvicorn.Server):
 class Server:
     """An app on a real uvicorn, in a thread, on a free port of the loopback interface.
 
-    `options` are those of `uvicorn.Config`.
+    `options` are those of `uvicorn.Config`. Its connections inherit `socket_options`.
     """
 
-    def __init__(self, app: FastAPI, **options: Any) -> None:
+    def __init__(
+        self, app: FastAPI, *, socket_options: Iterable[tuple[int, int, int]] = (), **options: Any
+    ) -> None:
         # It listens from here on: clients that come before uvicorn is up wait in the backlog.
         listener = socket.create_server(("127.0.0.1", 0), backlog=512)
+        for option in socket_options:
+            listener.setsockopt(*option)
         self.address = f"127.0.0.1:{listener.getsockname()[1]}"
         options = {"log_config": None, "timeout_graceful_shutdown": 5, **options}
         config = uvicorn.Config(app, **options)
@@ -137,6 +143,7 @@ def serve() -> Iterator[Serve]:
     yield start
     for server, _ in started:
         server.stop()
+    forget_sign_ins()
     for _, module in started:
         assert not registered(module)
 
@@ -144,6 +151,26 @@ def serve() -> Iterator[Serve]:
 def faulty(step: str, seen_as: type[Exception]) -> ParameterSet:
     """Name a step on which a test must fail, with this exception: the fault that the next mends."""
     return pytest.param(step, marks=pytest.mark.xfail(raises=seen_as, reason="the fault, seen"))
+
+
+def browse(server: Server) -> httpx2.AsyncClient:
+    """Return an HTTP client that keeps cookies."""
+    # To load what the system trusts takes 30 ms, and nothing here is asked over TLS.
+    return httpx2.AsyncClient(base_url=server.url, verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
+
+
+async def sign_in(server: Server, name: str) -> dict[str, str]:
+    """Sign somebody in, from step 9 on; return the headers by which a program proves it."""
+    async with browse(server) as http:
+        answer = await http.post("/session", json={"name": name})
+    return {"authorization": f"Bearer {answer.raise_for_status().json()['token']}"}
+
+
+def forget_sign_ins() -> None:
+    """Do to the books of sign-ins what a restart does: nothing is in them any more."""
+    for module in [module for name, module in sys.modules.items() if name.startswith("steps.")]:
+        for book in ("holders", "signed_out", "tickets"):
+            getattr(module, book, set()).clear()
 
 
 def registered(module: Any) -> set[Any]:

@@ -21,6 +21,7 @@ from fastapi import (
     APIRouter,
     BackgroundTasks,
     Cookie,
+    Depends,
     FastAPI,
     HTTPException,
     Request,
@@ -29,6 +30,7 @@ from fastapi import (
     WebSocketDisconnect,
     WebSocketException,
 )
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from fastapi.staticfiles import StaticFiles
 from fastapi.testclient import TestClient
 from pydantic import BaseModel
@@ -431,6 +433,30 @@ async def test_a_copy_and_discard_reach_everyone_whoever_leaves_meanwhile() -> N
     assert heard == {"ada", "bob", "eve"}
 
 
+# 6: How do I authenticate from a browser?
+
+
+async def test_a_security_dependency_of_fastapi_works_on_a_socket(serve: Serve) -> None:
+    app = FastAPI()
+
+    @app.websocket("/ws")
+    async def who(
+        websocket: WebSocket,
+        proof: Annotated[HTTPAuthorizationCredentials, Depends(HTTPBearer())],
+    ) -> None:
+        await websocket.accept()
+        await websocket.send_text(proof.credentials)
+        await websocket.close()
+
+    server = serve(app)
+    async with server.connect(additional_headers={"authorization": "Bearer my-token"}) as client:
+        assert await text(client) == "my-token"
+    with pytest.raises(InvalidStatus) as refused:
+        async with server.connect():
+            pass
+    assert refused.value.response.status_code == 401
+
+
 # 7: Why 403 on the handshake?
 
 
@@ -538,6 +564,42 @@ async def test_invalid_json_caught_inside_the_loop_costs_one_reply(serve: Serve)
         assert await client.receive() == {"got": [1]}
 
 
+# 11: How do I receive and send at once?
+
+
+@pytest.mark.parametrize("cut", [False, True])
+async def test_a_task_group_receives_and_sends_at_once_and_ends_both_together(
+    serve: Serve, caplog: Log, cut: bool
+) -> None:
+    async def tick(websocket: WebSocket) -> None:
+        while True:
+            await websocket.send_text("tick")
+            await asyncio.sleep(0.005)
+
+    async def both(websocket: WebSocket) -> None:
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                ticking = tasks.create_task(tick(websocket))
+                async for said in websocket.iter_text():
+                    await websocket.send_text(said)
+                ticking.cancel()
+        except* WebSocketDisconnect:
+            pass  # it left while something was being sent
+        ended.append(ticking.done())
+
+    ended: list[bool] = []
+    server = serve(accepting(both))
+    async with server.connect() as client:
+        await client.send("hello")
+        heard = {await text(client) for _ in range(5)}
+        assert heard == {"tick", "hello"}
+        if cut:
+            reset(client)
+    server.stop()
+    assert ended == [True]
+    assert caplog.text == ""
+
+
 # 12: How do I push from an HTTP route or a thread?
 
 
@@ -598,6 +660,32 @@ async def test_a_plain_route_has_no_running_loop(serve: Serve, caplog: Log) -> N
     assert (await http("POST", server.url)).status_code == 500
     server.stop()
     assert repr(crash(caplog)) == "RuntimeError('no running event loop')"
+
+
+# 14: Why `1011 keepalive ping timeout`?
+
+
+async def test_a_client_whose_ping_a_blocked_server_does_not_answer_gives_up_with_1011(
+    serve: Serve,
+) -> None:
+    over = threading.Event()
+
+    async def block(websocket: WebSocket) -> None:
+        await websocket.receive_text()
+        over.wait(10)  # as time.sleep() does, or requests
+
+    server = serve(accepting(block))
+    async with server.connect(ping_interval=0.1, ping_timeout=0.1, close_timeout=0.1) as client:
+        await client.send("hello")
+        # The server learns of it only when it goes on.
+        with pytest.raises(ConnectionClosedError) as closed:
+            await client.connection.recv()
+        assert closed.value.sent
+        assert (closed.value.sent.code, closed.value.sent.reason) == (
+            1011,
+            "keepalive ping timeout",
+        )
+        over.set()
 
 
 # 16: TestClient receive_* hangs
@@ -1092,6 +1180,30 @@ def test_openapi_has_no_sockets() -> None:
 def test_uvicorn_listens_on_the_loopback_interface_alone_unless_told_otherwise() -> None:
     with uvicorn.Config(FastAPI(), port=0, log_config=None).bind_socket() as listener:
         assert listener.getsockname()[0] == "127.0.0.1"
+
+
+# 38: Rate limiting?
+
+
+async def test_a_dependency_runs_once_for_a_connection_however_many_messages_it_has(
+    serve: Serve,
+) -> None:
+    app, counted = FastAPI(), list[str]()
+
+    async def count(websocket: WebSocket) -> None:
+        counted.append(websocket.url.path)
+
+    @app.websocket("/ws", dependencies=[Depends(count)])
+    async def echo(websocket: WebSocket) -> None:
+        await websocket.accept()
+        async for message in websocket.iter_text():
+            await websocket.send_text(message)
+
+    async with serve(app).connect() as client:
+        for number in range(100):
+            await client.send(f"{number}")
+            assert await text(client) == f"{number}"
+    assert counted == ["/ws"]
 
 
 # 39: Sent non-empty Sec-WebSocket-Protocol

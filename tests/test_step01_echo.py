@@ -5,7 +5,7 @@ from fastapi.testclient import TestClient
 from websockets.exceptions import InvalidStatus
 
 from steps.step01_echo.main import app
-from tests.conftest import STEPS, Serve, reset
+from tests.conftest import STEPS, Serve, Server, reset, sign_in
 
 
 def test_a_text_comes_back_unchanged() -> None:
@@ -36,12 +36,17 @@ async def test_texts_come_back_in_the_order_in_which_they_were_sent(serve: Serve
 every_step = pytest.mark.parametrize("step", STEPS)
 
 
+async def proof(server: Server, step: str) -> dict[str, str]:
+    """Return the headers with which a step lets a client in."""
+    return await sign_in(server, "ada") if step >= "step09" else {}
+
+
 @every_step
 async def test_a_closed_tab_leaves_no_traceback_in_the_log(
     serve: Serve, step: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     server = serve(step)
-    async with server.connect() as ada:
+    async with server.connect(additional_headers=await proof(server, step)) as ada:
         await ada.send("hello")
         await ada.connection.close(1001)
     server.stop()
@@ -53,7 +58,7 @@ async def test_a_tab_closed_before_its_answer_leaves_no_traceback_in_the_log(
     serve: Serve, step: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     server = serve(step)
-    async with server.connect() as ada:
+    async with server.connect(additional_headers=await proof(server, step)) as ada:
         # One packet, so that the server answers a client that it knows has said goodbye.
         protocol = ada.connection.protocol
         protocol.send_text(b"hello")
@@ -69,7 +74,7 @@ async def test_a_line_cut_while_the_server_answers_leaves_no_traceback_in_the_lo
     serve: Serve, step: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     server = serve(step)
-    async with server.connect() as ada:
+    async with server.connect(additional_headers=await proof(server, step)) as ada:
         for _ in range(100):
             await ada.send("x" * 10_000)
         reset(ada)

@@ -62,6 +62,8 @@ class Guard:
         """The servers of the test. Pages may turn to these."""
         self.down: set[str] = set()
         """Those of them that were killed: what browsers print about these is expected."""
+        self.refusals: set[int] = set()
+        """The statuses by which requests may be refused: browsers print each."""
         self.seen: list[str] = []
 
     async def watch(self, context: BrowserContext) -> None:
@@ -88,7 +90,10 @@ class Guard:
 
     def _console(self, message: ConsoleMessage) -> None:
         lost = any(f"WebSocket connection to 'ws://{host}/" in message.text for host in self.down)
-        if message.type in ("error", "warning") and not lost:
+        asked = urlsplit(message.location["url"]).netloc
+        lost |= "net::ERR_" in message.text and asked in self.down
+        refused = any(f"with a status of {status} " in message.text for status in self.refusals)
+        if message.type in ("error", "warning") and not lost and not refused:
             self.seen.append(f"the console's {message.type}: {message.text}")
 
 
@@ -168,6 +173,13 @@ class Process:
             self._process.kill()
             self._process.wait()
 
+    async def terminate(self) -> None:
+        """Ask it to stop (SIGTERM), and wait until it has: its clients get close code 1012."""
+        assert self._process
+        self._guard.down.add(self.address)
+        self._process.terminate()
+        await asyncio.to_thread(self._process.wait)
+
     @asynccontextmanager
     async def connect(self, path: str) -> AsyncIterator[Client]:
         """Connect a client that is no browser."""
@@ -208,6 +220,8 @@ class Window:
         self.try_now = page.get_by_role("button", name="Try now")
         self.people = page.get_by_role("complementary").get_by_role("listitem")
         self.name = page.get_by_label("Your name")
+        # From step 9 on:
+        self.sign_out = page.get_by_role("button", name="Sign out")
 
     def lines(self, kind: str) -> Locator:
         """Return the lines of one kind in the log: `mine`, `theirs`, `note`, ..."""
@@ -217,6 +231,11 @@ class Window:
         """Type a text and send it with Enter."""
         await self.text.fill(text)
         await self.text.press("Enter")
+
+    async def sign_in(self, name: str) -> None:
+        """Sign in, from step 9 on, with Enter."""
+        await self.name.fill(name)
+        await self.name.press("Enter")
 
     async def outside(self) -> list[str]:
         """Return which elements reach beyond the left or the right edge of the window."""

@@ -5,8 +5,8 @@ import re
 import pytest
 from playwright.async_api import ViewportSize, WebSocketRoute, expect
 
-from tests.browser.conftest import PHONE, ROOT, OpenWindow, Window
-from tests.conftest import Serve
+from tests.browser.conftest import PHONE, ROOT, Guard, OpenWindow, Window
+from tests.conftest import Serve, sign_in
 
 DESK = ViewportSize(width=1280, height=800)
 STEPS = sorted(path.parent.name for path in ROOT.glob("steps/step*/main.py"))
@@ -31,9 +31,11 @@ async def look(window: Window) -> list[str]:
 
 @pytest.mark.parametrize("step", STEPS)
 async def test_a_page_is_for_everyone_online_and_offline(
-    serve: Serve, open_window: OpenWindow, step: str
+    serve: Serve, guard: Guard, open_window: OpenWindow, step: str
 ) -> None:
+    guard.refusals.add(401)
     server = serve(step)
+    signed_in = await sign_in(server, "bob") if step >= "step09" else {}
     window = await open_window()
     # The next attempt is far away: offline stays offline while we look.
     await window.page.add_init_script("Math.random = () => 1000;")
@@ -45,8 +47,12 @@ async def test_a_page_is_for_everyone_online_and_offline(
 
     await window.page.route_web_socket(re.compile(""), connect)
     await window.page.goto(server.url)
+    if signed_in:
+        await expect(window.state).to_have_text("signed out")
+        assert await look(window) == []
+        await window.sign_in("ada")
     await expect(window.state).to_contain_text("online")
-    async with server.connect() as bob:
+    async with server.connect(additional_headers=signed_in) as bob:
         await bob.say("what bob says")
         await window.say("what is typed here")
         await window.page.evaluate("socket.send('junk')")

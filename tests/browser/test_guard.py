@@ -52,3 +52,12 @@ async def test_a_socket_that_fails_is_seen_unless_its_server_was_killed(
     assert "WebSocket connection to" in await seen(guard, open_window, serve, script)
     guard.down = guard.hosts
     assert not await seen(guard, open_window, serve, script)
+
+
+async def test_a_refused_request_is_seen_unless_the_test_expects_its_status(
+    guard: Guard, open_window: OpenWindow, serve: Serve
+) -> None:
+    script = "await fetch('/no-such-file')"
+    assert "with a status of 404 " in await seen(guard, open_window, serve, script)
+    guard.refusals.add(404)
+    assert not await seen(guard, open_window, serve, script)

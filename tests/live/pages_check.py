@@ -12,7 +12,9 @@ from tests.live.runner import ENDED, Runner
 from tests.live.site import Site
 
 ECHO, JSON, BROADCAST = "step01_echo", "step02_json", "step03_broadcast"
-MANAGER, CHAT = "step04_manager", "step05_chat"
+MANAGER, CHAT, FAULTS = "step04_manager", "step05_chat", "step06_faults"
+BACKPRESSURE, SECURITY = "step07_backpressure", "step08_security"
+SIGN_IN = "step09_signin"
 
 
 class OpenBroken(Protocol):
@@ -35,7 +37,7 @@ def broken(tab: Tab, site: Site) -> OpenBroken:
         await runner.press("run")
         await runner.state("running")
         if online:
-            await runner.online(*range(1, len(shown[1].split()) + 1))
+            await runner.online(*range(1, len(shown[1].partition(" | ")[0].split()) + 1))
         return runner
 
     return open_one
@@ -273,6 +275,205 @@ async def test_whoever_is_cut_off_comes_back_and_a_second_ada_is_refused(
     await runner.press("close", 2)
     await runner.press("add")
     await runner.tells("Somebody here has that name", 3)
+
+
+# 6 · Faults
+
+
+async def test_a_fault_of_the_server_costs_one_connection_and_its_log_one_traceback(
+    running: OpenRunner,
+) -> None:
+    told(FAULTS, "Write `1 / 0` on a line of its own above `await manager.broadcast(Message(")
+    told(FAULTS, "closes her connection with 1011", "`ZeroDivisionError: division by zero`")
+    told(FAULTS, "Bob sees that `ada left`, and that `ada joined`", "He stays online all the time")
+    told(FAULTS, "Take the line out, press *Run again*, and press *Cut the line* of Bob")
+    told(FAULTS, "press *Stop*: both pages say *offline: the server is restarting*")
+    runner = await running(FAULTS)
+    runner.tab.expected = "WebSocket connection to .* failed"
+    text = (ROOT / "steps" / FAULTS / "main.py").read_text("utf-8")
+    [line] = re.findall(r"^ +await manager\.broadcast\(Message\(.*\n", text, re.MULTILINE)
+    indent = line[: -len(line.lstrip())]
+    await runner.edit(text.replace(line, f"{indent}1 / 0\n{line}"))
+    await runner.run_again()
+    before = await ended(runner, 2)
+    await runner.speak("hello", 1)
+    await runner.row("frame", 1, "out", "close 1011")
+    await runner.row("frame", 1, "out", "The server made a mistake; its log says which.")
+    await runner.prints("ZeroDivisionError: division by zero")
+    assert (await runner.output()).count("Traceback") == 1
+    for what in ("ada left", "ada joined"):
+        await runner.hears(what, 2, kind=".note")
+    await runner.online(1, 2)
+    assert await ended(runner, 2) == before
+    await runner.edit(text)
+    await runner.run_again()
+    tracebacks = (await runner.output()).count("Traceback")
+    await runner.press("cut", 2)
+    for what in ("bob left", "bob joined"):
+        await runner.hears(what, 1, kind=".note")
+    assert (await runner.output()).count("Traceback") == tracebacks
+    await runner.online(1, 2)
+    await runner.press("stop")
+    for client in (1, 2):
+        await runner.tells("offline: the server is restarting", client)
+
+
+async def ended(runner: Runner, client: int) -> list[str]:
+    """Return the ends that a client's connections have had."""
+    rows = await runner.rows(f'[data-kind="asgi"][data-client="{client}"]')
+    return [row for row in rows if "websocket.disconnect" in row]
+
+
+# 7 · Backpressure
+
+
+async def test_a_slow_window_delays_nobody_until_it_is_cut_off_and_comes_back(
+    running: OpenRunner,
+) -> None:
+    told(BACKPRESSURE, "press *Slow* of Eve", "Say twenty things as Ada, one after the other")
+    told(BACKPRESSURE, "Bob has all of them at once", "She has them one by one")
+    told(BACKPRESSURE, "write `MESSAGES = 5` in place of `MESSAGES = 1000` in `outbox.py`")
+    told(BACKPRESSURE, "Eve is still slow. Say twenty things as Ada, and soon she sees that `eve")
+    told(BACKPRESSURE, "Press *Slow* of Eve again, so that she reads on")
+    told(BACKPRESSURE, "a close frame with 1013", "page says *offline: You read too slowly*")
+    runner = await running(BACKPRESSURE)
+    said = [str(number) for number in range(1, 21)]
+    await runner.press("slow", 3)
+    for text in said:
+        await runner.speak(text, 1)
+    await runner.hears("20", 2, kind=".theirs")
+    assert len(await heard(runner, 2, ".theirs")) == 20
+    assert len(await heard(runner, 3, ".theirs")) < 20
+    await runner.replace("MESSAGES = 1000", "MESSAGES = 5", "outbox.py")
+    await runner.run_again()
+    for text in said:
+        await runner.speak(text, 1)
+    await runner.hears("eve left", 1, kind=".note")
+    # It may not stay there for long enough to be seen from here.
+    state = "document.querySelector('#state')"
+    note = f"new MutationObserver(() => window.told.push({state}.textContent))"
+    note += f".observe({state}, {{ childList: true }})"
+    await runner.tab.evaluate(f"(window.told = [], {note}, null)", 3)
+    await runner.press("slow", 3)
+    await runner.row("frame", 3, "out", "close 1013")
+    await runner.tab.until("window.told.some(text => text.startsWith('offline: You read'))", 3)
+    await runner.hears("eve joined", 1, kind=".note")
+    await runner.online(3)
+    # Bob has missed nothing.
+    assert len(await heard(runner, 2, ".theirs")) == 20
+
+
+async def test_a_queue_without_an_end_grows(broken: OpenBroken) -> None:
+    told(BACKPRESSURE, "Run it, press *Slow* of client 2, and say twenty things as client 1.")
+    told(BACKPRESSURE, "press *Send request*", "say twenty more, and press it again")
+    runner = await broken("unbounded_queue")
+    await runner.press("slow", 2)
+    output = "document.querySelector('.request output').textContent"
+    waiting = 0
+    for said in (20, 40):
+        for number in range(20):
+            await runner.speak(str(number), 1)
+        await runner.tab.until(f"document.querySelectorAll('.received').length === {said}", 1)
+        await runner.tab.click(".request button")
+        more = f"+/waiting.:(\\d+)/.exec({output})?.[1] > {waiting}"
+        await runner.tab.until(more)
+        waiting = await runner.tab.evaluate(f"+/waiting.:(\\d+)/.exec({output})[1]")
+
+
+# 8 · Security
+
+
+async def test_who_is_too_fast_is_told_thrown_out_and_soon_back(running: OpenRunner) -> None:
+    told(SECURITY, "write `rate: int = Field(1,` in place of `rate: int = Field(20,`")
+    told(
+        SECURITY,
+        "As Ada say four things without a pause",
+        "Bob hears two, and Ada is told `too_fast`",
+    )
+    told(SECURITY, "she is `offline: Too fast for too long.` A moment later she is back.")
+    runner = await running(SECURITY)
+    await runner.replace("rate: int = Field(20,", "rate: int = Field(1,", "settings.py")
+    await runner.run_again()
+    for number in range(1, 5):
+        await runner.speak(f"number {number}", 1)
+    await runner.hears("too_fast", 1, kind=".note")
+    for number in (1, 2):
+        await runner.hears(f"number {number}", 2, kind=".theirs")
+    for number in range(5, 15):
+        await runner.speak(f"number {number}", 1)
+    await runner.tells("offline: Too fast for too long.", 1)
+    await runner.online(1)
+    await runner.hears("ada joined", 2, kind=".note")
+
+
+async def test_a_page_on_an_origin_that_is_not_listed_stays_outside(running: OpenRunner) -> None:
+    told(SECURITY, 'press *Original*, write `["https://chat.example"]` in place of `[]`')
+    told(SECURITY, "Neither window gets in", "the server log has a 403 for each attempt")
+    runner = await running(SECURITY)
+    runner.tab.expected = "WebSocket connection to .* failed"
+    origins = "origins: Origins = Field(\n        [],"
+    listed = origins.replace("[]", '["https://chat.example"]')
+    await runner.replace(origins, listed, "settings.py")
+    await runner.press("run")
+    for client in (1, 2):
+        await runner.tells("offline", client)
+    await runner.prints('"WebSocket /ws[^"]*" 403')
+
+
+# 9 · Sign-in
+
+
+async def test_each_window_is_a_person_with_a_cookie_of_its_own(running: OpenRunner) -> None:
+    told(SIGN_IN, "Press *Reload* of Ada: she is online again")
+    told(SIGN_IN, "Press *New window*. It has Ada's name in its field, but no cookie of hers")
+    told(SIGN_IN, "*Somebody has that name. Try another.* Sign in there as `eve`.")
+    told(SIGN_IN, "choose *Sign out* as Ada: her messages are gone", "Bob sees that `ada left`")
+    runner = await running(SIGN_IN)
+    await runner.speak("hello", 1)
+    await runner.hears("hello", 2, kind=".theirs")
+    await runner.press("reload", 1)
+    await runner.hears("ada joined", 2, kind=".note")
+    await runner.tells("online as ada", 1)
+    await runner.speak("hello again", 1)
+    await runner.hears("hello again", 1, kind=".mine")
+    await runner.press("add")
+    await runner.tells("signed out", 3)
+    await runner.tab.click("#who button", 3)
+    await runner.tells("Somebody has that name. Try another.", 3)
+    await runner.tab.fill("#name", "eve", 3)
+    await runner.tab.press("Enter", 3)
+    await runner.tells("online as eve", 3)
+    before = len(await heard(runner, 2, ".note"))
+    await runner.tab.click("#leave", 1)
+    await runner.tells("signed out", 1)
+    assert await heard(runner, 1, ".mine") == []
+    notes = "[...document.querySelectorAll('.note')].map(note => note.textContent)"
+    await runner.tab.until(f"{notes}.slice({before}).includes('ada left')", 2)
+
+
+async def test_a_sign_in_ends_by_itself(running: OpenRunner) -> None:
+    told(SIGN_IN, "write `Field(5,` in place of `Field(8 * 3600,`, and press *Run again*")
+    told(SIGN_IN, "everybody is signed out", "Sign in as Ada and wait for five seconds")
+    told(SIGN_IN, "*Your sign-in has ended.*, and the frames show the 4401")
+    runner = await running(SIGN_IN)
+    await runner.replace("Field(8 * 3600,", "Field(5,", "settings.py")
+    await runner.press("run")
+    for client in (1, 2):
+        await runner.tells("signed out", client)
+    await runner.tab.click("#who button", 1)
+    await runner.tells("online as ada", 1)
+    await runner.tells("Your sign-in has ended.", 1)
+    await runner.row("frame", 1, "out", "close 4401")
+
+
+async def test_no_browser_lets_a_page_set_a_header_on_a_socket(tab: Tab, site: Site) -> None:
+    told(SIGN_IN, "The first text above is Chromium's, the second Firefox's.")
+    await tab.go(f"{site.url}steps/{SIGN_IN}/")
+    error = await tab.evaluate("""(() => {
+        try { new WebSocket("ws://127.0.0.1:1/", { headers: {} }); }
+        catch (error) { return `${error}`; }
+    })()""")
+    told(SIGN_IN, error)
 
 
 def test_every_button_that_a_page_names_is_there() -> None:

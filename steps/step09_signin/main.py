@@ -1,0 +1,71 @@
+"""The same chat, in which everybody is who they say they are: they have signed in."""
+
+from pathlib import Path
+
+from fastapi import Depends, FastAPI, HTTPException, WebSocket, WebSocketException
+from fastapi.middleware.cors import CORSMiddleware
+
+from .caching import revalidate
+from .connection import accepted
+from .manager import manager
+from .messages import Announcement, Error, Joined, Left, Message, Notice, Say, Welcome, read
+from .security import Door, Limit, protect
+from .sessions import enter
+from .settings import settings
+from .signin import SignedIn, router
+
+app = FastAPI(title="Step 9: sign-in", dependencies=[Depends(revalidate), Depends(protect)])
+# For requests; it knows nothing of sockets. The door, for sockets, stands before it.
+app.add_middleware(
+    CORSMiddleware,
+    allow_origins=settings.origins,
+    allow_methods=["GET", "POST", "DELETE"],
+    allow_headers=["authorization", "content-type"],
+)
+app.add_middleware(Door)
+app.include_router(router)
+
+
+@app.websocket("/ws")
+async def chat(websocket: WebSocket, session: SignedIn) -> None:
+    """Let a client in under its name and pass on what it says, until it leaves."""
+    name, limit = session.sub, Limit()
+    async with accepted(websocket) as (inbox, outbox):
+        # The sign-in may have ended while the handshake was completed.
+        if not enter(session):
+            raise WebSocketException(4401, "Your sign-in has ended.")
+        manager.connect(outbox, name)
+        try:
+            here = sorted(manager.connections.values())
+            manager.send(outbox, Welcome(name=name, here=here))
+            manager.broadcast(Joined(name=name), skip=outbox)
+            while (event := await inbox.get())["type"] == "websocket.receive":
+                match limit.exceeded(event.get("text")) or read(event.get("text")):
+                    case Say(text=text):
+                        manager.broadcast(Message(name=name, text=text))
+                    case Error() as error:
+                        manager.send(outbox, error)
+        finally:
+            manager.disconnect(outbox)
+            manager.broadcast(Left(name=name))
+
+
+@app.websocket("/{path:path}")
+async def nowhere(path: str) -> None:
+    """Refuse the handshake on any other path, with a status and a reason."""
+    raise HTTPException(404, f"There is no socket at /{path}. The chat is at /ws.")
+
+
+@app.post("/announce")
+async def announce(announcement: Announcement, _: SignedIn) -> dict[str, int]:
+    """Send a notice to everyone; answer how many they are."""
+    return {"delivered": manager.broadcast(Notice(text=announcement.text))}
+
+
+@app.get("/healthz")
+async def healthz() -> dict[str, str]:
+    """Answer that the process is up and its event loop turns."""
+    return {"status": "ok"}
+
+
+app.frontend("/", directory=Path(__file__).parent / "static")
