@@ -3,9 +3,12 @@
 PORT ?= 8000
 # STEP=3, STEP=03 and STEP=step03_broadcast all name the same step. None: run the newest, test all.
 ONE := $(STEP)
-STEP ?= 5
+STEP ?= 9
 step = $(firstword $(notdir $(wildcard steps/step0$(STEP)_* steps/step$(STEP)_* steps/$(STEP))))
 steps = $(sort $(notdir $(wildcard steps/step*)))
+# From 6 on they promise to stop in time; from 9 on they need PyJWT.
+graceful = $(if $(filter-out step01% step02% step03% step04% step05%,$(step)), --timeout-graceful-shutdown 5)
+group = $(if $(filter step09% step1%,$(step)),--group signin )
 require_step = $(if $(step),,$(error there is no step "$(STEP)". The steps are: $(steps). Try: make $@ STEP=1))
 
 # uv from PATH, else one of our own in .uv/.
@@ -20,7 +23,7 @@ export NO_MKDOCS_2_WARNING = 1
 # The chat needs none of the tools that test it.
 run: export UV_NO_DEFAULT_GROUPS = 1
 run: $(own_uv) free-port
-	$(require_step)$(UV) run uvicorn steps.$(step).main:app --reload$(if $(filter-out 8000,$(PORT)), --port $(PORT))
+	$(require_step)$(UV) run $(group)uvicorn steps.$(step).main:app --reload$(graceful)$(if $(filter-out 8000,$(PORT)), --port $(PORT))
 
 test: $(own_uv)
 	$(if $(ONE),$(require_step))$(UV) run pytest$(if $(ONE), $(wildcard tests/test_$(step).py tests/browser/test_$(step)*.py))

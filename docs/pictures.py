@@ -1,13 +1,16 @@
 """Takes the pictures of the site and of the README: `uv run python docs/pictures.py`.
 
-People in windows of step 5 talk to each other and are photographed: `docs/assets/chat.png` and
-`chat-phone.png`. `site.png` is the home page and `runner.png` step 1 as it runs in its page, if the
-site has been built (`uv run --group docs mkdocs build`). All of it happens on this machine; the
-browser is the one that the tests use.
+People in windows of the newest step talk to each other and are photographed: `docs/assets/chat.png`
+and `chat-phone.png`; for step 5's page, in its own: `step05_chat.png`. `site.png` is the home page
+and `runner.png` step 1 as it runs in its page, if the site has been built
+(`uv run --group docs mkdocs build`). All of it happens on this machine; the browser is the one that
+the tests use.
 """
 
 import asyncio
+import re
 import sys
+from base64 import b64encode
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -17,11 +20,13 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 
-from playwright.async_api import Browser, FrameLocator, Page, ViewportSize, async_playwright, expect
+from fastapi import FastAPI
+from playwright.async_api import Browser, Page, ViewportSize, async_playwright, expect
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from steps.step05_chat.main import app
+from steps.step05_chat.main import app as step05
+from steps.step09_signin.main import app as newest
 from tests.browser.browsers import launch_options
 from tests.conftest import Server
 
@@ -43,63 +48,71 @@ DESK = """
          background: #e4ebe9; font: 13px system-ui, sans-serif; color: #4c5a57; }
   figure { margin: 0; border: 1px solid #b9c7c3; border-radius: 10px; overflow: hidden; }
   figcaption { padding: 9px 14px; background: #d3dedb; }
-  iframe { display: block; width: 400px; height: 572px; border: 0; }
+  img { display: block; width: 400px; height: 520px; }
 </style>
 """
 
 
 async def main() -> None:
     """Take all pictures."""
-    server = Server(app)
-    try:
-        async with async_playwright() as playwright:
-            options = launch_options(playwright.chromium.executable_path)
-            browser = await playwright.chromium.launch(**options)
-            await photograph_chat(browser, server.url)
-            if (ROOT / "site" / "index.html").exists():
-                with served(ROOT / "site") as url:
-                    await photograph_site(browser, url)
-                    await photograph_runner(browser, url)
-            else:
-                sys.stdout.write("There is no site yet, for site.png and runner.png: build it\n")
-            await browser.close()
-    finally:
-        server.stop()
+    async with async_playwright() as playwright:
+        options = launch_options(playwright.chromium.executable_path)
+        browser = await playwright.chromium.launch(**options)
+        await photograph_chat(browser, newest, "chat.png", "chat-phone.png")
+        await photograph_chat(browser, step05, "step05_chat.png")
+        if (ROOT / "site" / "index.html").exists():
+            with served(ROOT / "site") as url:
+                await photograph_site(browser, url)
+                await photograph_runner(browser, url)
+        else:
+            sys.stdout.write("There is no site yet, for site.png and runner.png: build it\n")
+        await browser.close()
 
 
-async def photograph_chat(browser: Browser, url: str) -> None:
+async def photograph_chat(
+    browser: Browser, app: FastAPI, side_by_side: str, on_a_phone: str = ""
+) -> None:
     """Let Ada and Bob talk on a desk, and Eve on a phone in the dark."""
     # Wherever and whenever this runs, in the picture it is shortly before noon.
     before_noon = f"Etc/GMT{datetime.now(UTC).hour - 11:+d}"
-    new_page = partial(browser.new_page, locale="en-GB", timezone_id=before_noon)
-    desk = await new_page(device_scale_factor=1.5, color_scheme="light")
-    phone = await new_page(
-        device_scale_factor=2, color_scheme="dark", viewport={"width": 360, "height": 640}
-    )
-    await desk.set_content(DESK)
-    places: dict[str, Page | FrameLocator] = {"eve": phone}
-    await phone.goto(f"{url}/?name=eve")
-    await expect(phone.get_by_role("status")).to_have_text("online as eve")
-    for name in ("ada", "bob"):
-        await desk.evaluate(
-            """([name, url]) => document.body.insertAdjacentHTML("beforeend", `
-                 <figure><figcaption>localhost:8000/?name=${name}</figcaption>
-                 <iframe name="${name}" src="${url}/?name=${name}"></iframe></figure>`)""",
-            [name, url],
-        )
-        places[name] = desk.frame_locator(f"[name={name}]")
-        await expect(places[name].get_by_role("status")).to_have_text(f"online as {name}")
-    for name, text in TALK:
-        field = places[name].get_by_label("Message", exact=True)
-        await field.fill(text)
-        await field.press("Enter")
-        for place in places.values():
-            await expect(place.get_by_role("log")).to_contain_text(text)
-        await field.blur()
-    await keep("chat.png", desk.locator("body").screenshot)
-    await keep("chat-phone.png", phone.screenshot)
-    await desk.close()
-    await phone.close()
+    server = Server(app)
+    window = partial(browser.new_page, locale="en-GB", timezone_id=before_noon)
+    sizes = {"ada": (400, 520), "bob": (400, 520), "eve": (360, 640)}
+    people: dict[str, Page] = {}
+    try:
+        for name, (width, height) in sizes.items():
+            people[name] = page = await window(
+                viewport={"width": width, "height": height},
+                device_scale_factor=2 if name == "eve" else 1.5,
+                color_scheme="dark" if name == "eve" else "light",
+            )
+            await page.goto(f"{server.url}/?name={name}")
+            status = page.get_by_role("status")
+            await expect(status).to_have_text(re.compile("signed out|online"))
+            if await status.inner_text() == "signed out":
+                await page.get_by_role("button", name="Sign in").click()
+            await expect(status).to_have_text(f"online as {name}")
+        for name, text in TALK:
+            field = people[name].get_by_label("Message", exact=True)
+            await field.fill(text)
+            await field.press("Enter")
+            for page in people.values():
+                await expect(page.get_by_role("log")).to_contain_text(text)
+            await field.blur()
+        desk = await browser.new_page(device_scale_factor=1.5)
+        figures = DESK
+        for name in ("ada", "bob"):
+            shot = b64encode(await people[name].screenshot()).decode()
+            figures += f"<figure><figcaption>{name}, at localhost:8000</figcaption>"
+            figures += f'<img src="data:image/png;base64,{shot}"></figure>'
+        await desk.set_content(figures)
+        await keep(side_by_side, desk.locator("body").screenshot)
+        if on_a_phone:
+            await keep(on_a_phone, people["eve"].screenshot)
+        for page in desk, *people.values():
+            await page.close()
+    finally:
+        server.stop()
 
 
 async def photograph_site(browser: Browser, url: str) -> None:

@@ -6,6 +6,7 @@ Its argument is the folder of a step. It ends with 0 if all went well.
 import asyncio
 import json
 import sys
+from http.client import HTTPConnection
 from typing import Any
 from urllib.request import urlopen
 
@@ -20,6 +21,16 @@ def fetch(path: str) -> bytes:
     with urlopen(f"http://{ADDRESS}{path}", timeout=5) as answer:
         body: bytes = answer.read()
     return body
+
+
+def sign_in(name: str) -> dict[str, str]:
+    """Sign somebody in; return the header that proves it."""
+    server = HTTPConnection(ADDRESS, timeout=5)
+    body = json.dumps({"name": name})
+    server.request("POST", "/session", body, {"content-type": "application/json"})
+    token = json.load(server.getresponse())["token"]
+    server.close()
+    return {"authorization": f"Bearer {token}"}
 
 
 async def check_welcome(client: ClientConnection, name: str) -> None:
@@ -45,11 +56,15 @@ async def hears(client: ClientConnection, **expected: Any) -> None:
             return
 
 
-async def meet_and_stay(named: bool) -> None:
+async def meet_and_stay(named: bool, signed_in: bool) -> None:
     """Hold a conversation, say so on standard output, and wait for the server to stop."""
-    socket = f"ws://{ADDRESS}/ws"
     from_ada, from_bob = ({"name": "ada"}, {"name": "bob"}) if named else ({}, {})
-    async with connect(f"{socket}?name=ada") as ada, connect(f"{socket}?name=bob") as bob:
+
+    def come(name: str) -> connect:
+        proof = sign_in(name) if signed_in else {}
+        return connect(f"ws://{ADDRESS}/ws?name={name}", additional_headers=proof)
+
+    async with come("ada") as ada, come("bob") as bob:
         if named:
             await check_welcome(ada, "ada")
             await check_welcome(bob, "bob")
@@ -66,9 +81,9 @@ async def meet_and_stay(named: bool) -> None:
 
 
 if __name__ == "__main__":
-    has_names = sys.argv[1] >= "step05"
+    has_names, wants_proof = sys.argv[1] >= "step05", sys.argv[1] >= "step09"
     assert b"client.js" in fetch("/")
     # The health check of the image takes a 404 for an answer as well.
     if has_names:
         assert json.loads(fetch("/healthz")) == {"status": "ok"}
-    asyncio.run(asyncio.wait_for(meet_and_stay(has_names), timeout=60))
+    asyncio.run(asyncio.wait_for(meet_and_stay(has_names, wants_proof), timeout=60))

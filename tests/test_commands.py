@@ -17,6 +17,8 @@ if not shutil.which("make"):
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text("utf-8")
+STEPS = sorted(path.parent.name for path in ROOT.glob("steps/step*/main.py"))
+NEWEST = f"uvicorn steps.{STEPS[-1]}.main:app"
 
 
 def make(*arguments: str, at: Path = ROOT) -> subprocess.CompletedProcess[str]:
@@ -36,11 +38,11 @@ def make(*arguments: str, at: Path = ROOT) -> subprocess.CompletedProcess[str]:
 @pytest.mark.parametrize(
     ("command", "line"),
     [
-        ("run", "uvicorn steps.step05_chat.main:app --reload"),
+        ("run", f"--group signin {NEWEST} --reload --timeout-graceful-shutdown 5"),
         ("run STEP=3", "uvicorn steps.step03_broadcast.main:app --reload"),
         ("run STEP=03", "uvicorn steps.step03_broadcast.main:app --reload"),
         ("run STEP=step03_broadcast", "uvicorn steps.step03_broadcast.main:app --reload"),
-        ("run PORT=9000", "uvicorn steps.step05_chat.main:app --reload --port 9000"),
+        ("run STEP=5 PORT=9000", "uvicorn steps.step05_chat.main:app --reload --port 9000"),
         ("test", "pytest"),
         (
             "test STEP=3",
@@ -72,10 +74,10 @@ def test_every_line_without_make_is_one_that_make_runs() -> None:
 
 @pytest.mark.parametrize("target", ["run", "test"])
 def test_a_step_that_does_not_exist_lists_those_that_do(target: str) -> None:
-    done = make(target, "STEP=9")
+    done = make(target, "STEP=99")
     assert done.returncode != 0
-    assert 'there is no step "9"' in done.stderr
-    assert "step01_echo step02_json step03_broadcast step04_manager step05_chat" in done.stderr
+    assert 'there is no step "99"' in done.stderr
+    assert " ".join(STEPS) in done.stderr
 
 
 def test_a_taken_port_is_named_with_the_way_out() -> None:
@@ -89,7 +91,7 @@ def test_a_taken_port_is_named_with_the_way_out() -> None:
 
 def test_a_python_that_is_too_old_is_named_with_the_way_out(tmp_path: Path) -> None:
     shutil.copy(ROOT / "Makefile", tmp_path)
-    (tmp_path / "steps" / "step05_chat").mkdir(parents=True)
+    (tmp_path / "steps" / STEPS[-1]).mkdir(parents=True)
     old = tmp_path / "python3.10"
     pretend = "import sys; sys.version_info, sys.version = (3, 10, 4), '3.10.4'; exec(sys.argv[1])"
     old.write_text(f'#!/bin/sh\nexec "{sys.executable}" -c "{pretend}" "$2"\n')

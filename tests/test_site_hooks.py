@@ -184,7 +184,7 @@ def test_a_step_runs_on_no_other_page() -> None:
         ("::run", "the paths that clients open"),
         ("::run / name=ada", "the paths that clients open"),
         ("::run not", "or `not: ` and a reason"),
-        ("::run tests.broken.gone /", "no tests.broken.gone; there are broadcast, indented"),
+        ("::run tests.broken.gone /", "no tests.broken.gone; there are "),
         ("::run / | announce", "comes a request"),
         ("::show gone.py", "no 'gone.py'; it has echo.py, main.py, new.py, same.py"),
         ("::show same.py", "did not change"),

