@@ -111,6 +111,19 @@ def test_a_bad_announcement_is_refused_and_says_why(body: object) -> None:
 
 
 @both_apps
+@pytest.mark.parametrize("text", ['"\\ud800"', "NaN", "1e999"])
+def test_a_body_that_no_answer_could_repeat_is_refused_all_the_same(
+    app: FastAPI, text: str
+) -> None:
+    # FastAPI's own answer repeats what was wrong, and that is JSON which nobody can write.
+    with TestClient(app) as client:
+        headers = {"content-type": "application/json"}
+        response = client.post("/announce", content=f'{{"text": {text}}}', headers=headers)
+        assert response.status_code == 422
+        assert response.json()["detail"][0]["loc"] == ["body", "text"]
+
+
+@both_apps
 @pytest.mark.parametrize(
     ("origin", "allowed"), [("http://localhost:3000", True), (ELSEWHERE, False)]
 )

@@ -255,6 +255,10 @@ async def until_left(inbox: asyncio.Queue[Event]) -> None:
         pass
 
 
+async def refuse_at_length(_: asyncio.Queue[Event]) -> None:
+    raise WebSocketException(4403, "No." * 42)
+
+
 async def fail(_: asyncio.Queue[Event]) -> None:
     raise KeyError("text")
 
@@ -308,6 +312,7 @@ def ending(body: Callable[[asyncio.Queue[Event]], Awaitable[None]]) -> FastAPI:
     [
         (whatever, (1000, ""), []),
         (refuse, (4403, "Not today."), []),
+        (refuse_at_length, (4403, "No." * 41), []),
         (fail, OURS, [KeyError]),
         (fail_at_the_third, OURS, [KeyError]),
         (refuse_as_a_route, OURS, [HTTPException]),

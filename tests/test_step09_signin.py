@@ -534,6 +534,24 @@ async def test_one_browser_is_one_person_the_next_sign_in_ends_the_one_before(
         await sign_in(server, "ada")
 
 
+async def test_after_a_restart_too_the_next_sign_in_ends_the_one_before(serve: Serve) -> None:
+    server = serve(STEP9)
+    first = await ask(server, "POST", "/session", json={"name": "ada"})
+    ada = {"authorization": f"Bearer {first.json()['token']}"}
+    cookie = {"cookie": f"chat_session={first.json()['token']}"}
+    server = await restarted(serve, server)
+    await ask(server, "POST", "/session", json={"name": "bob"}, headers=cookie)
+    assert (await ask(server, "GET", "/session", headers=ada)).status_code == 401
+
+
+async def test_a_name_that_is_theirs_already_is_not_refused_to_them(serve: Serve) -> None:
+    server = serve(STEP9)
+    async with browse(server) as http:
+        tokens = [(await http.post("/session", json={"name": "ada"})).json() for _ in range(2)]
+    assert tokens[0] == tokens[1]
+    assert (await ask(server, "POST", "/session", json={"name": "ada"})).status_code == 409
+
+
 async def test_a_second_window_of_the_same_person_is_closed_with_4409(serve: Serve) -> None:
     server = serve(STEP9)
     ada = await sign_in(server, "ada")

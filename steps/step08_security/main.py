@@ -2,8 +2,10 @@
 
 from pathlib import Path
 
-from fastapi import Depends, FastAPI, HTTPException, WebSocket
+from fastapi import Depends, FastAPI, HTTPException, Request, WebSocket
+from fastapi.exceptions import RequestValidationError
 from fastapi.middleware.cors import CORSMiddleware
+from fastapi.responses import JSONResponse
 
 from .caching import revalidate
 from .connection import accepted
@@ -55,6 +57,13 @@ async def nowhere(path: str) -> None:
 async def announce(announcement: Announcement) -> dict[str, int]:
     """Send a notice to everyone; answer how many they are."""
     return {"delivered": manager.broadcast(Notice(text=announcement.text))}
+
+
+@app.exception_handler(RequestValidationError)
+async def explain(_: Request, wrong: RequestValidationError) -> JSONResponse:
+    """Say what is wrong with a request, and do not repeat it: not all JSON can be written again."""
+    parts = [{key: error[key] for key in ("type", "loc", "msg")} for error in wrong.errors()]
+    return JSONResponse({"detail": parts}, 422)
 
 
 @app.get("/healthz")

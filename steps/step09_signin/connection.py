@@ -58,4 +58,5 @@ async def read_ahead(websocket: WebSocket, inbox: asyncio.Queue[Event]) -> None:
 async def close(websocket: WebSocket, code: int, reason: str) -> None:
     """Send a close frame, unless the client has gone or another was sent."""
     with suppress(WebSocketDisconnect, RuntimeError):
-        await websocket.close(code, reason)
+        # A control frame has room for 123 bytes of it (RFC 6455, section 5.5).
+        await websocket.close(code, reason.encode()[:123].decode(errors="ignore"))

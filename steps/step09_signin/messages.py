@@ -38,7 +38,7 @@ class Announcement(BaseModel):
 
 
 def good(name: str) -> str:
-    """Return a name, trimmed. Raises ValueError if people could not see what it is."""
+    """Return a name, trimmed. Raises ValueError unless it is 1 to 20 printable characters."""
     name = name.strip()
     if not 1 <= len(name) <= 20 or not name.isprintable():
         raise PydanticCustomError("name", "A name is 1 to 20 printable characters.")

@@ -36,11 +36,11 @@ def enter(session: Session) -> bool:
 
 def end(session: Session, reason: str) -> None:
     """End a sign-in, if it has not ended before, and the connection that it let in."""
+    signed_out.add(session.jti)
+    left = max(0, session.exp - time())
+    asyncio.get_running_loop().call_later(left, signed_out.discard, session.jti)
     if holders.get(session.sub) == session:
         del holders[session.sub]
-        signed_out.add(session.jti)
-        left = max(0, session.exp - time())
-        asyncio.get_running_loop().call_later(left, signed_out.discard, session.jti)
         manager.end(session.sub, 4401, reason)
 
 

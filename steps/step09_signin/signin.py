@@ -41,10 +41,13 @@ async def sign_in(wanted: SignIn, request: Request, response: Response) -> dict[
     """Sign somebody in; answer with the token, and with a cookie that no script can read."""
     seconds, https = settings.session_seconds, request.url.scheme == "https"
     session = Session(sub=wanted.name, jti=token_urlsafe(), exp=int(time()) + seconds)
+    before = session_of(request.cookies.get(COOKIE, ""))
+    if before and before.sub == session.sub and enter(before):
+        session = before  # in another window: the name is theirs already
     if not enter(session):
         raise HTTPException(409, "Somebody has that name. Try another.")
     # The cookie is replaced: nobody could sign out the one before any more, and free its name.
-    if before := session_of(request.cookies.get(COOKIE, "")):
+    if before and before != session:
         end(before, "You have signed in under another name.")
     token = token_for(session)
     response.set_cookie(COOKIE, token, seconds, secure=https, httponly=True, samesite="strict")

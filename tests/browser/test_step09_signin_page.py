@@ -363,6 +363,60 @@ async def test_what_waits_is_said_by_whom_it_was_typed_or_not_at_all(
     await expect(window.log.locator(".text")).to_have_text(texts)
 
 
+async def test_what_is_typed_while_nobody_is_signed_in_is_not_said_by_the_next(
+    serve: Serve, open_window: OpenWindow
+) -> None:
+    window = await online(open_window, serve(STEP9), "ada")
+    await window.sign_out.click()
+    await expect(window.state).to_have_text("signed out")
+    await window.say("Ada's last words")
+    await window.sign_in("bob")
+    await expect(window.state).to_have_text("online as bob")
+    await window.say("marker")
+    await expect(window.log.locator(".text")).to_have_text(["marker"])
+
+
+async def test_a_window_that_was_offline_when_its_owner_left_shows_the_next_nothing(
+    serve: Serve, guard: Guard, open_window: OpenWindow
+) -> None:
+    guard.refusals.add(503)
+    server = serve(STEP9)
+    first = await open_window()
+    line = await Line(first.page).take()
+    await first.page.goto(server.url)
+    await first.sign_in("ada")
+    await expect(first.state).to_have_text("online as ada")
+    await first.say("Ada's secret")
+    await expect(first.lines("mine")).to_have_count(1)
+    await line.cut()
+    await expect(first.state).to_contain_text("offline")
+    await sign_out_elsewhere(first, server)
+    second = await another(first, server.url)
+    await second.sign_in("bob")
+    await expect(second.state).to_have_text("online as bob")
+    await line.mend()
+    await first.try_now.click()
+    await expect(first.state).to_have_text("You are here already, in another window.")
+    await expect(first.log).to_have_text("")
+
+
+async def test_two_windows_that_sign_in_under_one_name_are_one_person(
+    serve: Serve, open_window: OpenWindow
+) -> None:
+    server = serve(STEP9)
+    first = await open_window(server.url)
+    second = await another(first, server.url)
+    await expect(second.state).to_have_text("signed out")
+    await first.sign_in("ada")
+    await expect(first.state).to_have_text("online as ada")
+    await second.sign_in("ada")
+    await expect(second.state).to_have_text("You are here already, in another window.")
+    await expect(second.sign_out).to_be_visible()
+    await first.page.close()
+    await second.try_now.click()
+    await expect(second.state).to_have_text("online as ada")
+
+
 # Hands and eyes
 
 

@@ -41,8 +41,18 @@ async function connect() {
   const asked = (asking = fetch("/session", { method }).catch(() => null));
   const answer = await asked;
   if (asked !== asking) return; // somebody pressed a button meanwhile
-  if (answer?.status === 401 || answer?.status === 204) return signedOut("signed out");
-  if (!answer?.ok) return closed(1006, "");
+  if (answer?.status === 401 || answer?.status === 204) {
+    page.log.replaceChildren(...outbox.map(({ line }) => line)); // what waits is still ours to say
+    return signedOut("signed out");
+  }
+  const name = answer?.ok && (await answer.json().catch(() => null))?.name;
+  if (asked !== asking) return;
+  if (!name) return closed(1006, "");
+  // What was typed under no name is ours; what was typed under another is nobody's any more.
+  if (owner !== null && owner !== name) forget();
+  owner = name;
+  page.who.hidden = true;
+  page.leave.hidden = false;
   const scheme = location.protocol === "https:" ? "wss:" : "ws:";
   socket = new WebSocket(`${scheme}//${location.host}/ws`);
   // Every socket gets all its handlers here, the hundredth like the first.
@@ -56,7 +66,7 @@ function signedOut(reason) {
   page.leave.hidden = true;
   show("ended", reason);
   // Not out of the middle of a sentence: the rest of it would be typed into the name.
-  if (page.text.value === "") page.name.focus();
+  if (page.text.value === "" || document.activeElement !== page.text) page.name.focus();
 }
 
 function alone() {
@@ -67,7 +77,6 @@ function alone() {
 
 // Whoever comes after us shall not read what was said, nor say what waits.
 function forget() {
-  owner = null;
   outbox.length = 0;
   page.log.replaceChildren();
 }
@@ -100,14 +109,10 @@ function receive(frame) {
   switch (frame.type) {
     case "welcome":
       me = frame.name;
-      if (owner !== null && owner !== me) forget();
-      owner = me;
       attempt = 0;
       why = null;
       here.clear();
       for (const name of frame.here) here.add(name);
-      page.who.hidden = true;
-      page.leave.hidden = false;
       show("online", `online as ${me}`);
       showPeople();
       flush();
