@@ -68,7 +68,7 @@ async def test_the_home_page_says_in_one_screen_what_for_whom_and_how(
     site: str, open_window: OpenWindow
 ) -> None:
     page = (await open_window(site, viewport=DESK)).page
-    picture = page.get_by_role("img", name="The chat of step 5")
+    picture = page.get_by_role("img", name="The chat: two windows")
     assert await picture.evaluate("(image) => image.decode().then(() => image.naturalWidth)") > 500
     for part in (picture, page.get_by_text("For you"), page.get_by_text("make run")):
         box = await part.first.bounding_box()
