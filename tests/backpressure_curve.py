@@ -148,7 +148,7 @@ def table(data: dict[str, Any]) -> str:
         f"{data['clients']} clients, {data['rate']} messages a second, each of {data['bytes']:,} "
         f"bytes; one client stops reading after {data['stops']} seconds. Each number is the median "
         f"of those of its seconds. `{data['command']}` on {data['machine']}, {data['date']}. "
-        f"Others used the machine, too: its load average was {data['load']} before.",
+        f"The machine is shared; its load average was {data['load']} before.",
         "",
     ]
     return "\n".join(lines)
@@ -212,7 +212,7 @@ def figure(data: dict[str, Any]) -> str:
     return "\n".join(
         [
             f'<svg viewBox="0 0 {WIDTH} {bottom + 26}" role="img" aria-label="{said}" '
-            'style="max-width: 44rem">',
+            'style="max-width: 34rem">',
             '<g fill="none" stroke="currentColor">',
             *lines,
             "</g>",
