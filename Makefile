@@ -26,7 +26,7 @@ run: $(own_uv) free-port
 	$(require_step)$(UV) run $(group)uvicorn steps.$(step).main:app --reload$(graceful)$(if $(filter-out 8000,$(PORT)), --port $(PORT))
 
 test: $(own_uv)
-	$(if $(ONE),$(require_step))$(UV) run pytest $(if $(ONE),$(wildcard tests/test_$(step).py tests/browser/test_$(step)*.py),-n auto --dist loadfile)
+	$(if $(ONE),$(require_step))$(UV) run pytest $(if $(ONE),$(wildcard tests/test_$(step).py tests/browser/test_$(step)*.py),-n 3 --dist worksteal)
 
 docs: $(own_uv)
 	$(UV) run --group docs mkdocs serve

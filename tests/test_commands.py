@@ -43,7 +43,7 @@ def make(*arguments: str, at: Path = ROOT) -> subprocess.CompletedProcess[str]:
         ("run STEP=03", "uvicorn steps.step03_broadcast.main:app --reload"),
         ("run STEP=step03_broadcast", "uvicorn steps.step03_broadcast.main:app --reload"),
         ("run STEP=5 PORT=9000", "uvicorn steps.step05_chat.main:app --reload --port 9000"),
-        ("test", "pytest -n auto --dist loadfile"),
+        ("test", "pytest -n 3 --dist worksteal"),
         (
             "test STEP=3",
             "pytest tests/test_step03_broadcast.py tests/browser/test_step03_broadcast",
