@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from importlib import import_module
 from pathlib import Path
@@ -20,13 +20,13 @@ import httpx2
 import pytest
 from fastapi import FastAPI, HTTPException, WebSocket, WebSocketException
 from starlette.types import Message as Event
-from websockets.asyncio.client import ClientConnection, connect
+from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.frames import Frame, Opcode
 from websockets.http11 import Response
 
 from steps.step06_faults import connection, main
-from tests.conftest import Client, Serve, Server, faulty, registered, reset
+from tests.conftest import Client, Serve, Server, StartProcess, faulty, registered, reset
 
 ROOT = Path(__file__).parents[1]
 OURS = (1011, "The server made a mistake; its log says which.")
@@ -550,70 +550,6 @@ async def test_after_a_thousand_connections_that_ended_in_every_way_nothing_is_l
 # Stopping
 
 
-class Process:
-    """uvicorn in a process of its own, as on a command line; what it prints goes to a file."""
-
-    def __init__(self, log: Path, cwd: Path, arguments: tuple[str, ...]) -> None:
-        self._log = log
-        command = [sys.executable, "-m", "uvicorn", "--no-use-colors", "--port=0", *arguments]
-        with log.open("wb") as output:
-            # A session of its own: with --reload it has children, which are to end with it.
-            self.process = subprocess.Popen(
-                command, cwd=cwd, stdout=output, stderr=output, start_new_session=True
-            )
-
-    def printed(self) -> str:
-        """Return all that it has printed so far."""
-        return self._log.read_text("utf-8")
-
-    async def prints(self, pattern: str) -> re.Match[str]:
-        """Wait until it has printed this. Fails if it ends before."""
-        while not (found := re.search(pattern, self.printed())):
-            assert self.process.poll() is None, self.printed()
-            await asyncio.sleep(0.01)
-        return found
-
-    async def started(self) -> str:
-        """Wait until it takes connections; return where."""
-        host, port = (await self.prints(r"running on http://(\S+):(\d+)")).groups()
-        # With --reload it says so before the process that will take them has begun.
-        while True:
-            with suppress(ConnectionRefusedError):
-                (await asyncio.open_connection(host, int(port)))[1].close()
-                return f"{host}:{port}"
-            await asyncio.sleep(0.01)
-
-    async def ends(self) -> int:
-        """Wait until it has ended; return its exit status."""
-        return await asyncio.to_thread(self.process.wait)
-
-    @asynccontextmanager
-    async def connect(self, name: str) -> AsyncIterator[Client]:
-        """Connect a client."""
-        url = f"ws://{await self.started()}/ws?name={name}"
-        async with connect(url, proxy=None, compression=None, max_queue=None) as line:
-            yield Client(line)
-
-
-StartProcess = Callable[..., Process]
-
-
-@pytest.fixture
-def start(tmp_path: Path) -> Iterator[StartProcess]:
-    """Start uvicorn with these arguments; afterwards nothing of it runs any more."""
-    started: list[Process] = []
-
-    def start_one(*arguments: str, cwd: Path = ROOT) -> Process:
-        started.append(Process(tmp_path / "uvicorn.log", cwd, arguments))
-        return started[-1]
-
-    yield start_one
-    for one in started:
-        with suppress(ProcessLookupError):
-            os.killpg(one.process.pid, signal.SIGKILL)
-        one.process.wait()
-
-
 # The chat, where "work" takes for ever, and which prints what happens to its lines.
 TROUBLED = """
 import asyncio
@@ -641,10 +577,10 @@ manager.broadcast, Line.pause_writing, Line.handle_close = work_first, full, clo
 
 
 @pytest.fixture
-def troubled(tmp_path: Path) -> str:
-    """Make an app with trouble in it; return the arguments that start it."""
+def troubled(tmp_path: Path) -> list[str]:
+    """Make an app with trouble in it; return what starts it."""
     (tmp_path / "troubled.py").write_text(TROUBLED)
-    return f"troubled:app --app-dir={tmp_path} --timeout-graceful-shutdown=1"
+    return ["troubled:app", f"--app-dir={tmp_path}", "--timeout-graceful-shutdown=1"]
 
 
 async def speak_until_closed(client: Client) -> None:
@@ -656,13 +592,13 @@ async def speak_until_closed(client: Client) -> None:
 
 @posix
 async def test_on_sigterm_all_are_told_1012_and_whatever_hangs_the_process_ends(
-    start: StartProcess, troubled: str
+    start_process: StartProcess, troubled: list[str]
 ) -> None:
-    server = start(*troubled.split())
+    server = await start_process(*troubled)
     async with (
-        server.connect("ada") as ada,
-        server.connect("bob") as bob,
-        server.connect("eve") as eve,
+        server.connect("?name=ada", compression=None) as ada,
+        server.connect("?name=bob", compression=None) as bob,
+        server.connect("?name=eve", compression=None) as eve,
         asyncio.TaskGroup() as tasks,
     ):
         await welcomed(ada, bob, eve)
@@ -671,11 +607,11 @@ async def test_on_sigterm_all_are_told_1012_and_whatever_hangs_the_process_ends(
         eve.connection.transport.pause_reading()
         tasks.create_task(speak_until_closed(bob))
         await server.prints("full")
-        server.process.send_signal(signal.SIGTERM)
+        stopping = asyncio.create_task(server.terminate())
         assert await ada.closed() == (1012, "")
         assert await bob.closed() == (1012, "")
         # By that signal, once it has done what it could.
-        assert await server.ends() == -signal.SIGTERM
+        assert await stopping == -signal.SIGTERM
         # The lifespan ends after all that waiting, and not before it.
         assert re.search(
             "timeout graceful shutdown exceeded.*Waiting for application shutdown.*"
@@ -688,14 +624,16 @@ async def test_on_sigterm_all_are_told_1012_and_whatever_hangs_the_process_ends(
 
 @posix
 async def test_on_sigterm_a_server_where_nothing_hangs_ends_without_a_complaint(
-    start: StartProcess,
+    start_process: StartProcess,
 ) -> None:
-    server = start("steps.step06_faults.main:app")
-    async with server.connect("ada") as ada, server.connect("bob") as bob:
+    server = await start_process("step06_faults")
+    async with (
+        server.connect("?name=ada", compression=None) as ada,
+        server.connect("?name=bob", compression=None) as bob,
+    ):
         await welcomed(ada, bob)
-        server.process.send_signal(signal.SIGTERM)
+        assert await server.terminate() == -signal.SIGTERM
         assert [await ada.closed(), await bob.closed()] == [(1012, ""), (1012, "")]
-        assert await server.ends() == -signal.SIGTERM
     assert not re.search("ERROR|WARNING|Traceback", server.printed())
 
 
@@ -717,13 +655,13 @@ async def test_without_a_limit_the_stop_waits_for_a_busy_handler(
 
 @posix
 async def test_uvicorn_stumbles_over_a_goodbye_that_it_could_not_answer_yet(
-    start: StartProcess, troubled: str
+    start_process: StartProcess, troubled: list[str]
 ) -> None:
     # When this fails it has been mended: the page says that it is not.
-    server = start(*troubled.split())
+    server = await start_process(*troubled)
     async with (
-        server.connect("bob") as bob,
-        server.connect("eve") as eve,
+        server.connect("?name=bob", compression=None) as bob,
+        server.connect("?name=eve", compression=None) as eve,
         asyncio.TaskGroup() as tasks,
     ):
         await welcomed(bob, eve)
@@ -734,8 +672,7 @@ async def test_uvicorn_stumbles_over_a_goodbye_that_it_could_not_answer_yet(
         line.protocol.send_close(1001)
         line.transport.write(b"".join(line.protocol.data_to_send()))
         await server.prints("closing")
-        server.process.send_signal(signal.SIGTERM)
-        assert await server.ends() == 1
+        assert await server.terminate() == 1
         assert "InvalidState: connection is closing" in server.printed()
         assert "Application shutdown complete." not in server.printed()
         line.transport.resume_reading()
@@ -743,21 +680,23 @@ async def test_uvicorn_stumbles_over_a_goodbye_that_it_could_not_answer_yet(
 
 @posix
 async def test_an_edit_reloads_the_server_although_a_handler_is_busy(
-    start: StartProcess, troubled: str, tmp_path: Path
+    start_process: StartProcess, troubled: list[str], tmp_path: Path
 ) -> None:
     shutil.copytree(ROOT / "steps/step06_faults", tmp_path / "steps/step06_faults")
-    server = start(*troubled.split(), "--reload", cwd=tmp_path)
-    async with server.connect("ada") as ada, server.connect("bob") as bob:
+    server = await start_process(*troubled, "--reload", cwd=tmp_path)
+    async with (
+        server.connect("?name=ada", compression=None) as ada,
+        server.connect("?name=bob", compression=None) as bob,
+    ):
         await welcomed(ada, bob)
         await ada.say("work")
         await server.prints("busy")
         edited = tmp_path / "steps/step06_faults/main.py"
         edited.write_text(edited.read_text("utf-8").replace("Step 6: faults", "Edited"), "utf-8")
         assert [await ada.closed(), await bob.closed()] == [(1012, ""), (1012, "")]
-    async with server.connect("ada") as ada, httpx2.AsyncClient() as http:
+    async with server.connect("?name=ada", compression=None) as ada, httpx2.AsyncClient() as http:
         assert (await ada.receive())["here"] == ["ada"]
-        response = await http.get(f"http://{await server.started()}/openapi.json")
+        response = await http.get(f"{server.url}/openapi.json")
         assert response.json()["info"]["title"] == "Edited"
-        server.process.send_signal(signal.SIGINT)  # Ctrl+C
+        assert await server.terminate(signal.SIGINT) == 0  # Ctrl+C
         assert await ada.closed() == (1012, "")
-        assert await server.ends() == 0

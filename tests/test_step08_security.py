@@ -11,8 +11,8 @@ import subprocess
 import sys
 from asyncio import StreamReader, StreamWriter
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
-from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ from websockets.typing import Origin
 from steps.step08_security import main, security
 from steps.step08_security.security import Door
 from steps.step08_security.settings import Settings, from_environment, settings
-from tests.conftest import Client, Serve, Server, faulty, reset
+from tests.conftest import Client, Host, Serve, Server, StartProcess, faulty, reset
 
 ROOT = Path(__file__).parents[1]
 COMMAND = [sys.executable, "-m", "uvicorn", "steps.step08_security.main:app"]
@@ -85,48 +85,6 @@ async def nobody_is_inside() -> None:
         await asyncio.sleep(0.01)
 
 
-class Process:
-    """The step on uvicorn in a process of its own, with an environment of its own."""
-
-    def __init__(self, *options: str, **environment: str) -> None:
-        self.process = subprocess.Popen(
-            [*COMMAND, "--port=0", "--no-use-colors", *options],
-            cwd=ROOT,
-            env=os.environ | environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        self.printed = ""
-        self.address = self.prints(r"running on https?://(\S+)")[1]
-
-    def prints(self, pattern: str) -> re.Match[str]:
-        """Wait until it prints something."""
-        assert self.process.stdout
-        while not (found := re.search(pattern, self.printed)):
-            line = self.process.stdout.readline()
-            assert line, self.printed
-            self.printed += line
-        return found
-
-    def stop(self) -> int:
-        """Stop it as one stops a server; return its status."""
-        self.process.send_signal(signal.SIGTERM)
-        self.printed += self.process.communicate(timeout=20)[0]
-        return self.process.returncode
-
-
-@contextmanager
-def in_a_process(*options: str, **environment: str) -> Iterator[Process]:
-    """Start a process; kill it afterwards, if it still runs."""
-    process = Process(*options, **environment)
-    try:
-        yield process
-    finally:
-        process.process.kill()
-        process.process.communicate()
-
-
 def handshake(*headers: str) -> bytes:
     """Return a handshake with these headers."""
     upgrade = ["Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13"]
@@ -134,9 +92,7 @@ def handshake(*headers: str) -> bytes:
     return "\r\n".join(["GET /ws HTTP/1.1", *headers, *upgrade, "", ""]).encode()
 
 
-async def by_hand(
-    server: Server | Process, *headers: str
-) -> tuple[StreamReader, StreamWriter, str]:
+async def by_hand(server: Host, *headers: str) -> tuple[StreamReader, StreamWriter, str]:
     """Write a handshake as no client does; return the line, and the answer's first line."""
     reader, writer = await asyncio.open_connection(*server.address.split(":"))
     writer.write(handshake(*headers))
@@ -753,19 +709,21 @@ def test_what_the_environment_says_holds(monkeypatch: Patch) -> None:
     }
 
 
-async def test_one_list_of_origins_is_for_sockets_and_for_requests() -> None:
+async def test_one_list_of_origins_is_for_sockets_and_for_requests(
+    start_process: StartProcess,
+) -> None:
     ours, policy = "https://chat.example", {"access-control-request-method": "POST"}
-    with in_a_process(CHAT_ORIGINS=ours) as process:
-        async with httpx2.AsyncClient(base_url=f"http://{process.address}") as http:
-            for origin, status in {ours: 200, EVIL: 400}.items():
-                preflight = await http.options("/announce", headers={"origin": origin} | policy)
-                assert preflight.status_code == status
-        async with connect(f"ws://{process.address}/ws", origin=Origin(ours), proxy=None):
+    server = await start_process("step08_security", env={"CHAT_ORIGINS": ours})
+    async with httpx2.AsyncClient(base_url=server.url) as http:
+        for origin, status in {ours: 200, EVIL: 400}.items():
+            preflight = await http.options("/announce", headers={"origin": origin} | policy)
+            assert preflight.status_code == status
+    async with server.connect(origin=Origin(ours)):
+        pass
+    with pytest.raises(InvalidStatus, match="403"):
+        async with server.connect(origin=Origin(EVIL)):
             pass
-        with pytest.raises(InvalidStatus, match="403"):
-            async with connect(f"ws://{process.address}/ws", origin=Origin(EVIL), proxy=None):
-                pass
-        assert process.stop() == -signal.SIGTERM
+    assert await server.terminate() == -signal.SIGTERM
 
 
 # Pages
@@ -795,39 +753,39 @@ def test_the_limit_the_page_of_the_documentation_has_no_policy() -> None:
 # TLS
 
 
-def over_tls(folder: Path) -> AbstractContextManager[Process]:
-    """Make a key and a certificate, and start the step with them, all as the page says."""
+def certified(folder: Path) -> list[str]:
+    """Make a key and a certificate; return the options that use them, all as the page says."""
     page = (ROOT / "docs/steps/step08_security.md").read_text("utf-8")
     options = "--ssl-keyfile .venv/server.key --ssl-certfile .venv/server.pem"
     assert "\n    uv run python -m trustme -d .venv\n" in page
     assert f"\n    uv run uvicorn steps.step08_security.main:app {options}\n" in page
     subprocess.run([sys.executable, "-m", "trustme", "-q", "-d", folder], check=True)
-    return in_a_process(*options.replace(".venv", str(folder)).split())
+    return options.replace(".venv", str(folder)).split()
 
 
 async def test_over_tls_those_talk_who_trust_the_certificate_and_no_others(
-    tmp_path: Path,
+    start_process: StartProcess, tmp_path: Path
 ) -> None:
-    with over_tls(tmp_path) as server:
-        trusting = ssl.create_default_context(cafile=tmp_path / "client.pem")
-        stranger = ssl.create_default_context()
-        trustme.CA().configure_trust(stranger)
-        url = f"wss://{server.address}/ws"
-        async with (
-            connect(f"{url}?name=ada", ssl=trusting, proxy=None) as line,
-            connect(f"{url}?name=bob", ssl=trusting, proxy=None) as other,
-        ):
-            ada, bob = Client(line), Client(other)
-            assert [(await ada.receive())["type"] for _ in range(2)] == ["welcome", "joined"]
-            assert (await bob.receive())["type"] == "welcome"
-            await ada.say("nobody reads along")
-            assert await bob.hears() == "nobody reads along"
-        with pytest.raises(ssl.SSLCertVerificationError, match="unable to get local issuer"):
-            async with connect(url, ssl=stranger, proxy=None):
-                pass
-        with pytest.raises(ssl.SSLCertVerificationError, match=r"not valid for 'chat\.example'"):
-            async with connect(url, ssl=trusting, server_hostname="chat.example", proxy=None):
-                pass
+    server = await start_process("step08_security", *certified(tmp_path))
+    trusting = ssl.create_default_context(cafile=tmp_path / "client.pem")
+    stranger = ssl.create_default_context()
+    trustme.CA().configure_trust(stranger)
+    url = f"wss://{server.address}/ws"
+    async with (
+        connect(f"{url}?name=ada", ssl=trusting, proxy=None) as line,
+        connect(f"{url}?name=bob", ssl=trusting, proxy=None) as other,
+    ):
+        ada, bob = Client(line), Client(other)
+        assert [(await ada.receive())["type"] for _ in range(2)] == ["welcome", "joined"]
+        assert (await bob.receive())["type"] == "welcome"
+        await ada.say("nobody reads along")
+        assert await bob.hears() == "nobody reads along"
+    with pytest.raises(ssl.SSLCertVerificationError, match="unable to get local issuer"):
+        async with connect(url, ssl=stranger, proxy=None):
+            pass
+    with pytest.raises(ssl.SSLCertVerificationError, match=r"not valid for 'chat\.example'"):
+        async with connect(url, ssl=trusting, server_hostname="chat.example", proxy=None):
+            pass
 
 
 # What the step does not stop
@@ -861,31 +819,33 @@ async def test_the_limit_pings_that_are_answered_and_not_read_fill_the_servers_m
     writer.transport.abort()
 
 
-def test_the_limit_a_handshake_with_an_enormous_header_spoils_the_stop() -> None:
-    with in_a_process() as process:
-        host, port = process.address.split(":")
-        with socket.create_connection((host, int(port))) as line:
-            # uvicorn does not answer it, and does not close the line.
-            line.sendall(handshake(f"Cookie: {'x' * 9000}"))
-            process.prints("431 Request Header Fields Too Large")
-            assert process.stop() == 1
-        assert "AssertionError" in process.printed
+async def test_the_limit_a_handshake_with_an_enormous_header_spoils_the_stop(
+    start_process: StartProcess,
+) -> None:
+    server = await start_process("step08_security")
+    host, port = server.address.split(":")
+    with socket.create_connection((host, int(port))) as line:
+        # uvicorn does not answer it, and does not close the line.
+        line.sendall(handshake(f"Cookie: {'x' * 9000}"))
+        await server.prints("431 Request Header Fields Too Large")
+        assert await server.terminate() == 1
+    assert "AssertionError" in server.printed()
 
 
-async def test_the_limit_a_goodbye_of_one_who_does_not_read_spoils_the_stop() -> None:
-    with in_a_process() as process:
-        url = f"ws://{process.address}/ws?name=ada"
-        async with connect(url, proxy=None) as line:
-            ada = Client(line)
-            assert (await ada.receive())["type"] == "welcome"
-            _, writer, answer = await by_hand(process, "Host: a")
-            assert answer.endswith("101 Switching Protocols")
-            assert (await ada.receive())["type"] == "joined"
-            for _ in range(100):  # 13 MB: more than the kernel takes for one who does not read
-                writer.write(PINGS)
-                await writer.drain()
-            writer.write(GOODBYE)
-            assert (await ada.receive())["type"] == "left"
-            assert await asyncio.to_thread(process.stop) == 1
-            writer.transport.abort()
-        assert "InvalidState: connection is closing" in process.printed
+async def test_the_limit_a_goodbye_of_one_who_does_not_read_spoils_the_stop(
+    start_process: StartProcess,
+) -> None:
+    server = await start_process("step08_security")
+    async with server.connect("?name=ada") as ada:
+        assert (await ada.receive())["type"] == "welcome"
+        _, writer, answer = await by_hand(server, "Host: a")
+        assert answer.endswith("101 Switching Protocols")
+        assert (await ada.receive())["type"] == "joined"
+        for _ in range(100):  # 13 MB: more than the kernel takes for one who does not read
+            writer.write(PINGS)
+            await writer.drain()
+        writer.write(GOODBYE)
+        assert (await ada.receive())["type"] == "left"
+        assert await server.terminate() == 1
+        writer.transport.abort()
+    assert "InvalidState: connection is closing" in server.printed()

@@ -1,12 +1,7 @@
-"""A browser, windows in it, a server that can be killed, and a guard over all pages."""
+"""A browser, windows in it, and a guard over all pages."""
 
-import asyncio
 import os
-import socket
-import subprocess
-import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import urlsplit
@@ -25,10 +20,9 @@ from playwright.async_api import (
     WebSocket,
 )
 from pytest_playwright_asyncio.pytest_playwright import CreateContextCallback
-from websockets.asyncio.client import connect
 
 from tests.browser.browsers import NoBrowserError, launch_options
-from tests.conftest import Client, Serve, Server
+from tests.conftest import Process, Serve, Server, StartProcess
 
 ROOT = Path(__file__).parents[2]
 PHONE = ViewportSize(width=360, height=640)
@@ -137,73 +131,17 @@ def serve(serve: Serve, guard: Guard) -> Serve:
     return start
 
 
-class Process:
-    """A step on uvicorn in a process of its own, on a port it keeps: to be killed and started."""
-
-    def __init__(self, step: str, guard: Guard) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as listener:
-            self.port: int = listener.getsockname()[1]
-        self.address = f"127.0.0.1:{self.port}"
-        self.url = f"http://{self.address}"
-        self._app = f"steps.{step}.main:app"
-        self._guard = guard
-        self._process: subprocess.Popen[bytes] | None = None
-        guard.hosts.add(self.address)
-
-    async def start(self) -> None:
-        """Start it, and wait until it takes connections."""
-        command = [sys.executable, "-m", "uvicorn", self._app, "--log-level=warning"]
-        command.append(f"--port={self.port}")
-        self._process = subprocess.Popen(command, cwd=ROOT)  # noqa: ASYNC220 - it returns at once
-        while True:
-            try:
-                _, writer = await asyncio.open_connection("127.0.0.1", self.port)
-            except ConnectionRefusedError:
-                assert self._process.poll() is None, "the server has ended"
-                await asyncio.sleep(0.02)
-            else:
-                writer.close()
-                await writer.wait_closed()
-                return
-
-    def kill(self) -> None:
-        """Kill it, if it runs (SIGKILL): it has no time to say goodbye."""
-        self._guard.down.add(self.address)
-        if self._process:
-            self._process.kill()
-            self._process.wait()
-
-    async def terminate(self) -> None:
-        """Ask it to stop (SIGTERM), and wait until it has: its clients get close code 1012."""
-        assert self._process
-        self._guard.down.add(self.address)
-        self._process.terminate()
-        await asyncio.to_thread(self._process.wait)
-
-    @asynccontextmanager
-    async def connect(self, path: str) -> AsyncIterator[Client]:
-        """Connect a client that is no browser."""
-        async with connect(f"ws://{self.address}{path}", proxy=None) as connection:
-            yield Client(connection)
-
-
-StartProcess = Callable[[str], Awaitable[Process]]
-
-
 @pytest.fixture
-def start_process(guard: Guard) -> Iterator[StartProcess]:
-    """Start a step as a server that can be killed, and wait until it takes connections."""
-    started: list[Process] = []
+def start_process(start_process: StartProcess, guard: Guard) -> StartProcess:
+    """Start an app in a process of its own, as everywhere, and let pages turn to it."""
 
-    async def start(step: str) -> Process:
-        process = Process(step, guard)
-        started.append(process)
-        await process.start()
+    async def start(*args: Any, **options: Any) -> Process:
+        process = await start_process(*args, **options)
+        guard.hosts.add(process.address)
+        process.when_down.append(guard.down.add)
         return process
 
-    yield start
-    for process in started:
-        process.kill()
+    return start
 
 
 class Window:
@@ -222,6 +160,10 @@ class Window:
         self.name = page.get_by_label("Your name")
         # From step 9 on:
         self.sign_out = page.get_by_role("button", name="Sign out")
+        # From step 10 on:
+        self.room = page.get_by_label("Room", exact=True)
+        self.to = page.get_by_label("To", exact=True)
+        self.typing = page.locator("#typing")
 
     def lines(self, kind: str) -> Locator:
         """Return the lines of one kind in the log: `mine`, `theirs`, `note`, ..."""

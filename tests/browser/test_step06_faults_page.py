@@ -7,9 +7,9 @@ import pytest
 from playwright.async_api import expect
 
 from steps.step06_faults.messages import read
-from tests.browser.conftest import PHONE, OpenWindow, StartProcess
+from tests.browser.conftest import PHONE, OpenWindow
 from tests.browser.test_step05_chat_page import MARKUP, MINUTE, WELCOMES_ADA, Sockets, stop_time
-from tests.conftest import Serve, faulty
+from tests.conftest import Serve, StartProcess, faulty
 
 LONGEST = "Sorry! " * 17 + "1234"  # 123 bytes: no close frame holds more
 

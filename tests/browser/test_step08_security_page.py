@@ -12,8 +12,8 @@ from steps.step08_security import security
 from steps.step08_security.settings import settings
 from tests.browser.conftest import PHONE, ROOT, Guard, OpenWindow
 from tests.browser.test_step05_chat_page import MINUTE, Sockets, stop_time
-from tests.conftest import Serve, faulty
-from tests.test_step08_security import Clock, over_tls
+from tests.conftest import Serve, StartProcess, faulty
+from tests.test_step08_security import Clock, certified
 
 KITTENS = ROOT / "tests/broken/page_of_somebody_else.html"
 each_side = pytest.mark.parametrize(
@@ -240,17 +240,16 @@ async def test_who_finds_the_server_full_waits_and_gets_in_later(
 
 
 async def test_two_windows_talk_over_tls(
-    guard: Guard, open_window: OpenWindow, tmp_path: Path
+    start_process: StartProcess, open_window: OpenWindow, tmp_path: Path
 ) -> None:
-    with over_tls(tmp_path) as server:
-        guard.hosts.add(server.address)
-        ada, bob = [await open_window(ignore_https_errors=True) for _ in range(2)]
-        for name, window in (("ada", ada), ("bob", bob)):
-            async with window.page.expect_websocket() as opened:
-                await window.page.goto(f"https://{server.address}/?name={name}")
-            assert (await opened.value).url == f"wss://{server.address}/ws?name={name}"
-            await expect(window.state).to_have_text(f"online as {name}")
-        await bob.say("nobody reads along")
-        await expect(ada.lines("theirs")).to_contain_text(["nobody reads along"])
-        for window in (ada, bob):
-            await window.page.close()
+    server = await start_process("step08_security", *certified(tmp_path))
+    ada, bob = [await open_window(ignore_https_errors=True) for _ in range(2)]
+    for name, window in (("ada", ada), ("bob", bob)):
+        async with window.page.expect_websocket() as opened:
+            await window.page.goto(f"https://{server.address}/?name={name}")
+        assert (await opened.value).url == f"wss://{server.address}/ws?name={name}"
+        await expect(window.state).to_have_text(f"online as {name}")
+    await bob.say("nobody reads along")
+    await expect(ada.lines("theirs")).to_contain_text(["nobody reads along"])
+    for window in (ada, bob):
+        await window.page.close()

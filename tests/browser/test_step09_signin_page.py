@@ -14,8 +14,8 @@ from playwright.async_api import Browser, Page, Route, ViewportSize, WebSocketRo
 from steps.step09_signin import main, sessions
 from steps.step09_signin.security import Door
 from steps.step09_signin.settings import settings
-from tests.browser.conftest import PHONE, ROOT, Guard, OpenWindow, StartProcess, Window
-from tests.conftest import Serve, Server, browse, forget_sign_ins, sign_in
+from tests.browser.conftest import PHONE, ROOT, Guard, OpenWindow, Window
+from tests.conftest import Serve, Server, StartProcess, browse, forget_sign_ins, sign_in
 from tests.test_step09_signin import ASKED, WAYS, app_for, table, welcomed
 
 STEP9 = "step09_signin"
