@@ -1,17 +1,44 @@
-"""`::protocol`: the frames of the newest step, from its Pydantic models."""
+"""`::protocol` and `::asyncapi`: the frames of the newest step, from its Pydantic models."""
 
 import json
 import sys
 from collections.abc import Iterator
 from importlib import import_module
+from itertools import pairwise
+from types import ModuleType
 from typing import Any
 
-from project import ROOT, PageError, fenced, files, steps
+from fastapi.testclient import TestClient
+from project import ROOT, PageError, boxed, fenced, files, steps
 from pydantic import TypeAdapter
 
 SIDES = {"ClientMessage": "From the client", "ServerMessage": "From the server"}
 NO_BOUNDS = {"type", "items", "title", "description", "default", "examples"}
+# What stands for a value in an example, by its format, or else its type, in JSON Schema.
+STAND_INS: dict[str, Any] = {
+    "uuid": "0b9d4a3e-5d0c-4a55-9d59-3f4d1c1f6a5e",
+    "date-time": "2026-01-01T12:00:00Z",
+    "string": "...",
+    "array": ["..."],
+    "integer": 1,
+    "number": 0.5,
+    "boolean": True,
+}
 Schema = dict[str, Any]
+
+
+def asyncapi() -> str:
+    """Show the description of the socket that the newest step serves, as its clients get it."""
+    step = max(steps())
+    for name in [name for name in sys.modules if name.startswith(f"steps.{step}.")]:
+        del sys.modules[name]
+    client = TestClient(imported(f"{step}.main").app, "http://127.0.0.1:8000")
+    answer = client.get("/asyncapi.json")
+    if answer.status_code != 200:
+        raise PageError(f"{step} answers {answer.status_code} for /asyncapi.json")
+    text = json.dumps(answer.json(), indent=2)
+    lines = text.count("\n") + 1
+    return boxed(f'??? example "asyncapi.json · {lines} lines"', fenced(text, "json"))
 
 
 def protocol() -> str:
@@ -32,28 +59,47 @@ def described(side: str) -> Iterator[str]:
         yield fenced(example(schema), "json")
         rows = ["| Field | JSON | |", "|---|---|---|"]
         for name, field in schema["properties"].items():
-            since = min(step for step, old in versions.items() if name in old["properties"])
-            new = "" if since == min(versions) else f"Since {linked(since)}. "
-            meaning = new + " ".join(field.get("description", "").split())
+            old = {step: kind["properties"].get(name) for step, kind in versions.items()}
+            # What the server sends is complete, whatever has a default in the model.
+            optional = side == "ClientMessage" and name not in schema.get("required", ())
+            said = ["Optional."] if optional else []
+            said += [*news(old), *field.get("description", "").split()]
             if name != "type":
-                rows.append(f"| `{name}` | {words(field)} | {meaning} |")
+                rows.append(f"| `{name}` | {words(field)} | {' '.join(said)} |")
         if rows[2:]:
             yield "\n".join(rows)
+
+
+def news(field: dict[str, Schema | None]) -> Iterator[str]:
+    """Say since when there is a field, by what it is in each step; likewise each of its options."""
+    steps = sorted(step for step, schema in field.items() if schema)
+    if steps[0] > min(field):
+        yield f"Since {linked(steps[0])}."
+    options = [(step, (field[step] or {}).get("enum", ())) for step in steps]
+    for (_, before), (step, now) in pairwise(options):
+        if new := [f"`{json.dumps(option)}`" for option in now if option not in before]:
+            yield f"{', '.join(new)} since {linked(step)}."
 
 
 def frames(step: str, side: str) -> dict[str, Schema]:
     """Return the JSON schema of each kind of frame that one side sends, by its `type`."""
     # A fresh import: in a live preview the file may have changed since.
-    sys.modules.pop(name := f"steps.{step}.messages", None)
-    sys.path.insert(0, str(ROOT))
+    sys.modules.pop(f"steps.{step}.messages", None)
     try:
-        schema = TypeAdapter(getattr(import_module(name), side)).json_schema()
+        schema = TypeAdapter(getattr(imported(f"{step}.messages"), side)).json_schema()
     except (ImportError, AttributeError) as error:
         raise PageError(f"steps/{step}/messages.py must have {side}: {error}") from error
-    finally:
-        sys.path.remove(str(ROOT))
     kinds = [schema["$defs"][one["$ref"].split("/")[-1]] for one in schema.get("oneOf", [])]
     return {kind["properties"]["type"]["const"]: kind for kind in kinds or [schema]}
+
+
+def imported(module: str) -> ModuleType:
+    """Import a module of a step."""
+    sys.path.insert(0, str(ROOT))
+    try:
+        return import_module(f"steps.{module}")
+    finally:
+        sys.path.remove(str(ROOT))
 
 
 def words(field: Schema) -> str:
@@ -69,13 +115,18 @@ def words(field: Schema) -> str:
 
 def example(schema: Schema) -> str:
     """Return the model's own example, else one made of its fields' examples and stand-ins."""
-    stand_ins = {"string": "...", "array": ["..."], "integer": 1, "number": 0.5, "boolean": True}
-    made = {}
-    for name, field in schema["properties"].items():
-        own = [*field.get("examples", []), field.get("const"), *field.get("enum", [])]
-        known = (value for value in own if value is not None)
-        made[name] = next(known, stand_ins.get(field.get("type", ""), {}))
+    made = {name: value(field) for name, field in schema["properties"].items()}
     return json.dumps(schema.get("examples", [made])[0], ensure_ascii=False)
+
+
+def value(field: Schema) -> object:
+    """Return an example of a field."""
+    if "anyOf" in field:
+        return value(field["anyOf"][0])
+    own = [*field.get("examples", []), field.get("const"), *field.get("enum", [])]
+    known = (option for option in own if option is not None)
+    kinds = (field.get(key) for key in ("format", "type"))
+    return next(known, next((STAND_INS[kind] for kind in kinds if kind in STAND_INS), {}))
 
 
 def linked(step: str) -> str:
