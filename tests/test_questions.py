@@ -5,8 +5,13 @@ The numbers in the headings are those of the page.
 
 import asyncio
 import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -35,11 +40,14 @@ from fastapi.staticfiles import StaticFiles
 from fastapi.testclient import TestClient
 from pydantic import BaseModel
 from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Message as ASGIEvent
 from starlette.websockets import WebSocketDisconnected, WebSocketState
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.exceptions import ConnectionClosedError, InvalidStatus, NegotiationError
+from websockets.typing import Origin
 
-from tests.conftest import Client, Serve, Server, reset
+from tests.conftest import ROOT, Client, Host, Serve, Server, reset
+from tests.memory_of_connections import WITHOUT, kib
 
 Body = Callable[[WebSocket], Awaitable[object]]
 Log = pytest.LogCaptureFixture
@@ -81,6 +89,12 @@ async def listen(websocket: WebSocket) -> None:
         pass
 
 
+async def echo(websocket: WebSocket) -> None:
+    """Send back what comes, until the client leaves."""
+    async for said in websocket.iter_text():
+        await websocket.send_text(said)
+
+
 async def refusal(server: Server, path: str) -> tuple[int, str]:
     """Return the status and the body with which the handshake is refused."""
     with pytest.raises(InvalidStatus) as refused:
@@ -105,10 +119,10 @@ async def text(client: Client) -> str:
     return frame
 
 
-async def http(method: str, url: str) -> httpx2.Response:
+async def http(method: str, url: str, headers: dict[str, str] | None = None) -> httpx2.Response:
     """Ask over HTTP, as a program beside the sockets does."""
     async with httpx2.AsyncClient(trust_env=False) as client:
-        return await client.request(method, url)
+        return await client.request(method, url, headers=headers)
 
 
 async def happened(event: threading.Event) -> None:
@@ -824,6 +838,32 @@ async def test_pure_asgi_middleware_sees_everything(serve: Serve) -> None:
     assert seen == ["lifespan", "websocket", "http"]
 
 
+@pytest.mark.parametrize(("kept_on", "answered"), [("self", "bob"), ("the call", "ada")])
+async def test_a_middleware_that_keeps_send_on_itself_answers_the_wrong_client(
+    serve: Serve, kept_on: str, answered: str
+) -> None:
+    class Pass:
+        """There is one of it, for all connections."""
+
+        def __init__(self, app: ASGIApp) -> None:
+            self.app = app
+
+        async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+            self.send = send
+
+            async def pass_on(event: ASGIEvent) -> None:
+                await (self.send if kept_on == "self" else send)(event)
+
+            await self.app(scope, receive, pass_on)
+
+    app = accepting(echo)
+    app.add_middleware(Pass)
+    server = serve(app)
+    async with server.connect() as ada, server.connect() as bob:
+        await ada.send("only for ada")
+        assert await text({"ada": ada, "bob": bob}[answered]) == "only for ada"
+
+
 # 21: No supported WebSocket library detected
 
 
@@ -844,6 +884,122 @@ async def test_a_handshake_that_lost_its_upgrade_header_is_an_ordinary_get_and_a
     serve: Serve,
 ) -> None:
     assert (await http("GET", f"{serve(doors()).url}/ws")).status_code == 404
+
+
+@pytest.mark.parametrize("lost", ["Key", "Version"])
+async def test_a_handshake_that_lost_another_header_is_a_400_that_names_it(
+    serve: Serve, lost: str
+) -> None:
+    headers = {"Upgrade": "websocket", "Connection": "Upgrade"}
+    headers |= {"Sec-WebSocket-Key": "MDEyMzQ1Njc4OWFiY2RlZg==", "Sec-WebSocket-Version": "13"}
+    del headers[f"Sec-WebSocket-{lost}"]
+    answer = await http("GET", f"{serve(doors()).url}/ws", headers)
+    assert answer.status_code == 400
+    why = f"Failed to open a WebSocket connection: missing Sec-WebSocket-{lost} header."
+    assert answer.text.strip() == why
+
+
+# 22: nginx: 400, or a drop after 60 s
+
+
+class Proxy(Host):
+    """nginx, as configured on the page."""
+
+    def __init__(self, address: str, errors: Path) -> None:
+        self.address, self.path, self.errors = address, "/ws", errors
+
+
+StartNginx = Callable[..., Awaitable[Proxy]]
+
+NGINX = """daemon off; master_process off; pid nginx.pid; error_log errors.log info;
+events {} http { access_log off; client_body_temp_path 1; proxy_temp_path 2;
+fastcgi_temp_path 3; uwsgi_temp_path 4; scgi_temp_path 5; include server.conf; }"""
+
+
+@pytest.fixture
+def start_nginx(tmp_path: Path) -> Iterator[StartNginx]:
+    """Start nginx in front of a server, with a text in its configuration replaced by another."""
+    program = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
+    if not program:
+        assert "REQUIRE_NGINX" not in os.environ
+        pytest.skip("nginx is not installed")
+    started: list[subprocess.Popen[bytes]] = []
+
+    async def start(server: Server, line: str = "", instead: str = "") -> Proxy:
+        folder = tmp_path / f"nginx{len(started)}"
+        folder.mkdir()
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            port = listener.getsockname()[1]
+        page = (ROOT / "tests/nginx.conf").read_text("utf-8")
+        assert line in page
+        (folder / "nginx.conf").write_text(NGINX)
+        (folder / "server.conf").write_text(
+            page.replace(line, instead)
+            .replace("listen 80;", f"listen 127.0.0.1:{port};")
+            .replace("127.0.0.1:8000", server.address)
+        )
+        command = [program, "-p", str(folder), "-c", str(folder / "nginx.conf")]
+        started.append(subprocess.Popen(command))  # noqa: ASYNC220 - it returns at once
+        while True:
+            assert started[-1].poll() is None
+            with suppress(ConnectionRefusedError):
+                (await asyncio.open_connection("127.0.0.1", port))[1].close()
+                return Proxy(f"127.0.0.1:{port}", folder / "errors.log")
+            await asyncio.sleep(0.01)
+
+    yield start
+    for process in started:
+        process.terminate()
+        process.wait()
+
+
+async def test_behind_nginx_as_on_the_page_two_people_talk(
+    serve: Serve, start_nginx: StartNginx
+) -> None:
+    proxy = await start_nginx(serve("step08_security"))
+    async with (
+        proxy.connect("?name=ada", origin=Origin(proxy.url)) as ada,
+        proxy.connect("?name=bob", origin=Origin(proxy.url)) as bob,
+    ):
+        assert (await bob.receive())["type"] == "welcome"
+        await ada.say("hello")
+        assert await bob.hears() == "hello"
+    page = await http("GET", proxy.url)
+    assert page.text == (ROOT / "steps/step08_security/static/index.html").read_text("utf-8")
+
+
+@pytest.mark.parametrize(
+    ("line", "instead", "status"),
+    [
+        ("proxy_set_header Upgrade $http_upgrade;", "", 404),
+        ("proxy_set_header Connection $connection_upgrade;", "", 404),
+        ("proxy_set_header Host $http_host;", "", 403),
+        ("proxy_set_header Host $http_host;", "proxy_set_header Host $host;", 403),
+    ],
+)
+async def test_nginx_with_one_of_these_lines_missing_lets_no_page_in(
+    serve: Serve, start_nginx: StartNginx, line: str, instead: str, status: int
+) -> None:
+    proxy = await start_nginx(serve("step08_security"), line, instead)
+    with pytest.raises(InvalidStatus) as refused:
+        async with proxy.connect(origin=Origin(proxy.url)):
+            pass
+    assert refused.value.response.status_code == status
+
+
+async def test_nginx_drops_who_is_silent_for_longer_than_it_waits_unless_uvicorn_pings(
+    serve: Serve, start_nginx: StartNginx
+) -> None:
+    impatient = "location / {", "location / { proxy_read_timeout 1s;"
+    pinged = await start_nginx(serve(accepting(echo), ws_ping_interval=0.1), *impatient)
+    silent = await start_nginx(serve(accepting(echo)), *impatient)
+    async with pinged.connect() as ada:
+        async with silent.connect() as bob:
+            assert await bob.closed() == (1006, "")
+        # She has been silent for longer than he was.
+        await ada.send("still here")
+        assert await text(ada) == "still here"
+    assert "timed out) while proxying upgraded connection" in silent.errors.read_text("utf-8")
 
 
 # 24: Why do BackgroundTasks not run?
@@ -910,6 +1066,25 @@ async def test_what_was_sent_before_a_blocking_call_arrives_during_it(serve: Ser
         assert await text(client) == "working"
         arrived.set()
         assert await text(client) == "true"
+
+
+async def test_what_other_tasks_send_waits_for_a_blocking_call_and_arrives_all_at_once(
+    serve: Serve,
+) -> None:
+    arrived = threading.Event()
+
+    async def work(websocket: WebSocket) -> None:
+        sending, early = [], False
+        for part in range(3):
+            sending.append(asyncio.create_task(websocket.send_text(f"part {part}")))
+            early |= arrived.wait(0.1)  # as time.sleep() does, or requests
+        await asyncio.gather(*sending)
+        await websocket.send_json(early)
+
+    async with serve(accepting(work)).connect() as client:
+        assert await text(client) == "part 0"
+        arrived.set()
+        assert [await text(client) for _ in range(3)] == ["part 1", "part 2", "false"]
 
 
 async def test_a_plain_def_endpoint_is_http_500(serve: Serve, caplog: Log) -> None:
@@ -1246,3 +1421,10 @@ async def test_limit_concurrency_lets_every_socket_in_and_turns_requests_away(
     async with server.connect(), server.connect(), server.connect(), server.connect():
         response = await http("GET", f"{server.url}/openapi.json")
         assert (response.status_code, response.text) == (503, "Service Unavailable")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks Linux for the memory of a process")
+async def test_compression_takes_memory_for_each_connection_as_long_as_it_is_open() -> None:
+    servers = kib("step01_echo", 60), kib("step01_echo", 60, *WITHOUT)
+    with_it, without = await asyncio.gather(*servers)
+    assert with_it > without + 25
