@@ -1,5 +1,6 @@
 // Inside a window: shows the step's page, whose WebSocket and fetch() reach the server in the worker.
 import { sockets } from "./socket.js";
+import { storage } from "./storage.js";
 
 const native = window.fetch.bind(window);
 const calls = new Map();
@@ -107,11 +108,11 @@ async function show(path, report, leave) {
   document.close();
 }
 
-// For the page around the window: a port to the server, what to show, the window's cookies, where
-// to report errors. Returns what can be done to the window's connections.
-window.start = (given, path, jar, report) => {
+// For the page around the window: a port to the server, what to show, what the window keeps when
+// its page goes, where to report errors. Returns what can be done to the window's connections.
+window.start = (given, path, keeps, report) => {
   delete window.start;
-  cookies = jar;
+  cookies = keeps.cookies;
   const { WebSocket, receive, ...line } = sockets(post, cookies);
   Object.assign(window, { WebSocket, fetch });
   // The browser's own are those of this site, and all windows share them.
@@ -120,6 +121,8 @@ window.start = (given, path, jar, report) => {
     get: () => cookies.header(location.pathname, true),
     set: (text) => cookies.take(`${text}`, location.pathname, true),
   });
+  for (const name of ["localStorage", "sessionStorage"])
+    Object.defineProperty(window, name, { value: storage(keeps[name]) });
   const plug = (next) => {
     port = next;
     if (!port) return; // opened while no server runs

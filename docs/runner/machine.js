@@ -29,8 +29,9 @@ export class Machine {
     };
   }
 
-  // Starts the server anew; resolves to whether it runs.
-  async run(app, files) {
+  // Starts the server anew; resolves to whether it runs. `disk` has the files that it is to find in
+  // place of what earlier ones have left; undefined: whatever they have.
+  async run(app, files, disk) {
     await this.ready;
     this.#limit = SLOW_START;
     const runs = await new Promise((settle, reject) => {
@@ -39,7 +40,7 @@ export class Machine {
         failed: () => settle(false),
         broken: ({ text }) => reject(new Error(text)),
       });
-      this.#worker.postMessage({ type: "run", app, files });
+      this.#worker.postMessage({ type: "run", app, files, disk });
     });
     this.#limit = BLOCKED;
     return runs;
@@ -52,10 +53,10 @@ export class Machine {
     return port2;
   }
 
-  // Stops the server as Ctrl+C does; the machine lives on.
-  async stop() {
-    await new Promise((settle) => {
-      this.#answers.stopped = settle;
+  // Stops the server as Ctrl+C does; the machine lives on. Resolves to the files that it has left.
+  stop() {
+    return new Promise((settle) => {
+      this.#answers.stopped = ({ disk }) => settle(disk);
       setTimeout(settle, PATIENCE);
       this.#worker.postMessage({ type: "stop" });
     });

@@ -5,6 +5,7 @@ import sys
 import time
 import types
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import TypeVar, TypeVarTuple
 
@@ -21,6 +22,31 @@ async def in_place(function: Callable[[*Args], Result], *args: *Args, **_options
 
 # Before FastAPI, which takes the function by its name.
 anyio.to_thread.run_sync = in_place  # type: ignore[assignment]
+
+
+def later(
+    loop: asyncio.AbstractEventLoop,
+    _pool: object,
+    function: Callable[[*Args], Result],
+    *args: *Args,
+) -> asyncio.Future[Result]:
+    """Call a function in a turn of its own, where others have a thread of a pool call it."""
+    result = loop.create_future()
+
+    def call() -> None:
+        if result.cancelled():
+            return
+        try:
+            result.set_result(function(*args))
+        except Exception as error:
+            result.set_exception(error)
+
+    loop.call_soon(call)
+    return result
+
+
+# Pyodide's own is done before anybody else has had a turn, as no thread is.
+import_module("pyodide.webloop").WebLoop.run_in_executor = later
 
 # Pyodide's own let other tasks run meanwhile, and on a server they do not.
 time.sleep = getattr(time.sleep, "__wrapped__", time.sleep)

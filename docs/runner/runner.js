@@ -19,6 +19,7 @@ class FastAPIRunner extends HTMLElement {
   #machine = null;
   #original = {};
   #files = {};
+  #disk; // what the server had written into files when it was stopped
   #shown = "";
   #say = this.querySelector(".status");
 
@@ -52,7 +53,9 @@ class FastAPIRunner extends HTMLElement {
       await machine.ready;
       if (machine !== this.#machine) return; // stopped meanwhile
       this.#become("starting", "Starting the server…");
-      const runs = await machine.run(this.getAttribute("app"), this.#files);
+      const disk = this.#disk;
+      this.#disk = undefined; // from here on it is the machine's
+      const runs = await machine.run(this.getAttribute("app"), this.#files, disk);
       if (machine !== this.#machine) return;
       if (!runs) return this.#become("failed", "It did not start: the server log says why.");
       this.#become("running", "Running.");
@@ -73,7 +76,7 @@ class FastAPIRunner extends HTMLElement {
     const machine = this.#machine;
     if (this.dataset.state === "running") {
       this.#become("starting", "Stopping…");
-      await machine.stop();
+      this.#disk = await machine.stop();
     }
     if (machine && machine === this.#machine)
       this.#end("Stopped. What the windows show stays, as in a browser.");
@@ -236,6 +239,7 @@ class FastAPIRunner extends HTMLElement {
 
   #reset() {
     this.#files = { ...this.#original };
+    this.#disk = {};
     this.editor.show(this.#shown, this.#files[this.#shown]);
     this.#change(this.#files[this.#shown]);
   }

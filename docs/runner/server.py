@@ -19,6 +19,8 @@ from uvicorn.config import Config
 from uvicorn.server import Server
 
 ROOT = Path("/home/web")
+DISK = Path.cwd()
+"""Where files are that the app writes: they outlive it."""
 
 Post = Callable[[dict[str, Any]], None]
 Event = dict[str, Any]
@@ -88,12 +90,15 @@ class Host:
         self._serving: asyncio.Task[None] | None = None
         self._windows: dict[int, int] = {}  # by the port from which they have connected
 
-    async def start(self, app: str, files: dict[str, str]) -> bool:
+    async def start(self, app: str, files: dict[str, str], disk: dict[str, bytes] | None) -> bool:
         """Write the files of an app, `steps.step01_echo.main:app`, into its folder, and serve it.
 
-        Returns whether it runs. If not, the log says why.
+        It finds the files of `disk`; None: what earlier ones have left. Returns whether it runs. If
+        not, the log says why.
         """
         await self.stop()
+        if disk is not None:
+            put(disk)
         write(ROOT.joinpath(*app.split(".")[:-1]), files)
         config = Config(app, timeout_graceful_shutdown=1)
         try:
@@ -111,8 +116,11 @@ class Host:
         await asyncio.wait({self._serving, up}, return_when=asyncio.FIRST_COMPLETED)
         return up.done()
 
-    async def stop(self) -> None:
-        """Stop uvicorn as Ctrl+C does, and then whatever the step has left running."""
+    async def stop(self) -> dict[str, bytes]:
+        """Stop uvicorn as Ctrl+C does, and then whatever the step has left running.
+
+        Return what it has written into files.
+        """
         if self._uvicorn and self._serving:
             # uvicorn 0.54 fails if it has to stop while it answers somebody's goodbye.
             with suppress(TimeoutError):
@@ -125,6 +133,7 @@ class Host:
         for task in asyncio.all_tasks() - {asyncio.current_task()}:
             task.cancel()
         self._journal.flush()
+        return left()
 
     def connect(
         self,
@@ -194,6 +203,19 @@ def write(folder: Path, files: dict[str, str]) -> None:
         del sys.modules[name]
     importlib.invalidate_caches()
     linecache.clearcache()
+
+
+def left() -> dict[str, bytes]:
+    """Return the files that apps have written."""
+    return {path.name: path.read_bytes() for path in DISK.iterdir() if path.is_file()}
+
+
+def put(files: dict[str, bytes]) -> None:
+    """Have these files in place of what apps have written."""
+    for name in left():
+        (DISK / name).unlink()
+    for name, data in files.items():
+        (DISK / name).write_bytes(data)
 
 
 def described(event: Event) -> str:

@@ -56,7 +56,8 @@ export class Windows {
 }
 
 class Window {
-  #cookies = new Cookies(); // of its own: two windows are two people
+  // Of its own: two windows are two people.
+  #keeps = { cookies: new Cookies(), localStorage: new Map(), sessionStorage: new Map() };
 
   constructor(number, path, all) {
     Object.assign(this, { number, path, all });
@@ -105,7 +106,7 @@ class Window {
       const report = (text) => this.all.report(`Client ${this.number}: ${text}`);
       const { start } = frame.contentWindow;
       if (!start) return report("its page could not be loaded: press Reload");
-      this.controls = start(this.all.connect(this.number), this.path, this.#cookies, report);
+      this.controls = start(this.all.connect(this.number), this.path, this.#keeps, report);
       this.controls.slow(this.#isSlow);
     };
     this.frame = frame;

@@ -79,24 +79,24 @@ function flush() {
 
 const orders = {
   ping: () => postMessage({ type: "pong" }),
-  async run({ app, files }) {
+  async run({ app, files, disk }) {
     const pyodide = await ready;
-    const given = pyodide.toPy(files);
+    const given = [pyodide.toPy(files), pyodide.toPy(disk)];
     try {
-      const ok = await host.start(app, given);
+      const ok = await host.start(app, ...given);
       flush();
       postMessage({ type: ok ? "running" : "failed" });
     } catch (error) {
       flush();
       postMessage({ type: "broken", text: lastLine(error) });
     }
-    given.destroy();
+    for (const each of given) each?.destroy();
   },
   async stop() {
     await ready;
-    await host.stop();
+    const disk = plain(await host.stop());
     flush();
-    postMessage({ type: "stopped" });
+    postMessage({ type: "stopped", disk });
   },
   window({ window, port }) {
     const [sockets, requests] = [new Map(), new Map()];

@@ -12,8 +12,10 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "docs/runner/build"))
 
 import build
 
+from tests.live.site import SITE
+
 ROOT = Path(__file__).parents[2]
-RUNNER = ROOT / "site" / "runner"
+RUNNER = SITE / "runner"
 MEGABYTES = 9.5
 """What a first run may load, where a server compresses."""
 

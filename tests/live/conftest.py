@@ -119,6 +119,7 @@ async def running(
             windows = len(RUNS[step])
             if await runner.can_go_on() and await runner.clients() == [*range(1, windows + 1)]:
                 await runner.press("reset")
+                await runner.forget()
                 await runner.run_again()
             else:
                 await runner.open()

@@ -116,6 +116,12 @@ KNOWN: dict[str, dict[str, list[str]]] = {
             "+page: sent from there ",
         ],
         "a_store_of_cookies": ["-page: object", "+page: undefined"],
+        "a_store_in_another_window": [
+            "-page: localStorage there 1",
+            "-page: sessionStorage there 1",
+            "+page: localStorage there ",
+            "+page: sessionStorage there ",
+        ],
     },
     "answers": {
         "the_answer_itself": [

@@ -80,6 +80,13 @@ class Runner:
         """Mark what the windows show now: a page that is loaded anew has no mark."""
         await self.tab.evaluate(f"{FRAMES}.forEach(frame => frame.contentWindow.marked = true)")
 
+    async def forget(self) -> None:
+        """Take from the windows what their pages keep, but for their cookies."""
+        for name in ("localStorage", "sessionStorage"):
+            await self.tab.evaluate(
+                f"{FRAMES}.forEach(frame => frame.contentWindow.{name}.clear())"
+            )
+
     async def marked(self, client: int) -> bool:
         """Return whether a window still shows what it did when it was marked."""
         return bool(await self.tab.evaluate("window.marked", client))

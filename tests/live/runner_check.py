@@ -505,6 +505,80 @@ async def test_cookies_of_a_window_last_until_it_is_closed(fresh: OpenRunner) ->
 # The page around it
 
 
+async def kept(runner: Runner, client: int) -> object:
+    """Return what a window's page keeps by the name of `a`: for its session, and for good."""
+    keeps = "[window.sessionStorage.getItem('a'), window.localStorage.getItem('a')]"
+    return await runner.tab.evaluate(keeps, client)
+
+
+async def test_what_a_page_keeps_is_its_windows_own_and_gone_when_that_is_closed(
+    running: OpenRunner,
+) -> None:
+    runner = await running(ECHO)
+    await runner.mark_windows()
+    await runner.tab.evaluate("window.sessionStorage.setItem('a', 1)", 1)
+    await runner.tab.evaluate("window.localStorage.a = 2", 1)
+    await runner.press("reload", 1)
+    await runner.tab.until("!window.marked", 1)
+    await runner.online(1)
+    assert await kept(runner, 1) == ["1", "2"]
+    assert await kept(runner, 2) == [None, None]
+    assert await runner.tab.evaluate("sessionStorage.a || localStorage.a || ''") == ""
+    await runner.run_again()
+    assert await kept(runner, 1) == ["1", "2"]
+    await runner.press("close", 1)
+    await runner.press("add")
+    await runner.online(3)
+    assert await kept(runner, 3) == [None, None]
+
+
+KEEPS = """
+from pathlib import Path
+from fastapi import FastAPI, Response
+
+app = FastAPI()
+file = Path("kept")
+
+
+@app.post("/line")
+async def line() -> int:
+    with file.open("a") as lines:
+        lines.write("1\\n")
+    return len(file.read_text().splitlines())
+
+
+@app.get("/")
+async def page() -> Response:
+    return Response("<p id=state>online", media_type="text/html")
+"""
+
+
+async def lines(runner: Runner) -> object:
+    """Have the app write one more line into its file; return how many there are."""
+    ask = "window.fetch('/line', { method: 'POST' }).then((answer) => answer.text())"
+    return await runner.tab.evaluate(ask, 1)
+
+
+async def test_a_file_of_the_server_outlives_it_until_all_is_as_it_was(
+    running: OpenRunner,
+) -> None:
+    runner = await running(ECHO)
+    await runner.edit(KEEPS)
+    await runner.run_again()
+    assert [await lines(runner), await lines(runner)] == ["1", "2"]
+    await runner.run_again()
+    assert await lines(runner) == "3"
+    await runner.press("stop")
+    await runner.state("stopped")
+    await runner.press("run")
+    await runner.state("running")
+    assert await lines(runner) == "4"
+    await runner.press("reset")
+    await runner.edit(KEEPS)
+    await runner.run_again()
+    assert await lines(runner) == "1"
+
+
 @pytest.mark.parametrize("step", RUNS)
 async def test_a_page_that_is_only_read_asks_for_nothing_of_the_runner(
     site: Site, fresh: OpenRunner, step: str

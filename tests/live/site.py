@@ -1,5 +1,6 @@
 """The built site on a server of the tests, as GitHub Pages serves a project: in a folder."""
 
+import os
 import re
 import sys
 import threading
@@ -7,12 +8,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from mimetypes import guess_type
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from tests.browser.conftest import ROOT
 
-SITE = ROOT / "site"
+SITE = Path(os.environ.get("SITE_DIR", ROOT / "site"))
+"""Where it was built: with `mkdocs build --site-dir`, elsewhere."""
 FOLDER = "/some/folder/"
 """Static hosts give each project a folder: an address that begins with / leads out of it."""
 

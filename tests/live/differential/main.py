@@ -2,13 +2,16 @@
 
 import asyncio
 import json
+import sqlite3
 import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Iterator
-from contextlib import asynccontextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, closing
 from contextvars import ContextVar
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated, Any
 
 from fastapi import (
@@ -364,6 +367,46 @@ def patience(name: str) -> str:
             return "others had their turn"
         time.sleep(0.01)
     return "nobody else had a turn"
+
+
+@app.get("/python/pool")
+async def pool() -> list[str]:
+    """Have the one thread of a pool do three things in order, while the loop turns on."""
+    in_thread: list[str] = []
+    in_loop: list[str] = []
+    loop = asyncio.get_running_loop()
+
+    def work(name: str) -> str:
+        in_thread.append(name)
+        loop.call_soon_threadsafe(in_loop.append, f"told of {name}")
+        if name == "three":
+            raise ValueError(name)
+        return f"{name} done"
+
+    with ThreadPoolExecutor(1) as executor:
+        jobs = [loop.run_in_executor(executor, work, name) for name in ("one", "two", "three")]
+        in_loop.append("asked")
+        results = await asyncio.gather(*jobs, return_exceptions=True)
+    return [*in_thread, *in_loop, *map(str, results)]
+
+
+@app.get("/python/database")
+async def database() -> list[str]:
+    """Keep something in a file, and find it there again."""
+    seen: list[str] = []
+    with TemporaryDirectory() as folder:
+        for number in (1, 2):
+            with closing(sqlite3.connect(f"{folder}/a.db", isolation_level=None)) as file:
+                seen += file.execute("PRAGMA journal_mode = WAL").fetchone()
+                file.execute("CREATE TABLE IF NOT EXISTS kept (number INTEGER PRIMARY KEY)")
+                new = file.execute("INSERT INTO kept VALUES (?) RETURNING number", [number])
+                seen.append(str(new.fetchall()))
+                seen.append(str(file.execute("SELECT number FROM kept").fetchall()))
+                try:
+                    file.execute("INSERT INTO kept VALUES (1)")
+                except sqlite3.IntegrityError as error:
+                    seen.append(str(error))
+    return seen
 
 
 async def outcome(attempt: Awaitable[str]) -> str:

@@ -94,6 +94,7 @@ Object.assign(scenarios, {
   async functions_that_run_in_threads(s) {
     await s.ask("/plain-function");
     await s.ask("/python/thread");
+    await s.ask("/python/pool");
   },
 
   async a_function_that_takes_its_time(s) {
@@ -111,6 +112,10 @@ Object.assign(scenarios, {
 
   async sleeping_in_the_way_that_blocks(s) {
     await s.ask("/python/sleep");
+  },
+
+  async a_database_in_a_file(s) {
+    await s.ask("/python/database");
   },
 
   async what_the_steps_use_of_asyncio(s) {
