@@ -3,7 +3,7 @@
 PORT ?= 8000
 # STEP=3, STEP=03 and STEP=step03_broadcast all name the same step. None: run the newest, test all.
 ONE := $(STEP)
-STEP ?= 9
+STEP ?= 13
 step = $(firstword $(notdir $(wildcard steps/step0$(STEP)_* steps/step$(STEP)_* steps/$(STEP))))
 steps = $(sort $(notdir $(wildcard steps/step*)))
 # From 6 on they promise to stop in time; from 9 on they need PyJWT.

@@ -8,6 +8,7 @@ the tests use.
 """
 
 import asyncio
+import os
 import re
 import sys
 from base64 import b64encode
@@ -16,7 +17,9 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from importlib import import_module
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from threading import Thread
 from typing import Any
 
@@ -26,12 +29,12 @@ from playwright.async_api import Browser, Page, ViewportSize, async_playwright, 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from steps.step05_chat.main import app as step05
-from steps.step09_signin.main import app as newest
 from tests.browser.browsers import launch_options
 from tests.conftest import Server
 
 ROOT = Path(__file__).parents[1]
 ASSETS = ROOT / "docs" / "assets"
+NEWEST = max(path.parent.name for path in ROOT.glob("steps/step*/main.py"))
 LARGEST = 150_000
 """Bytes that a picture may have: readers wait for each."""
 TALK = [
@@ -58,7 +61,11 @@ async def main() -> None:
     async with async_playwright() as playwright:
         options = launch_options(playwright.chromium.executable_path)
         browser = await playwright.chromium.launch(**options)
-        await photograph_chat(browser, newest, "chat.png", "chat-phone.png")
+        with TemporaryDirectory() as folder:
+            # It asks for it when it is imported.
+            os.environ["CHAT_LOG"] = f"sqlite:///{folder}/chat.db"
+            newest = import_module(f"steps.{NEWEST}.main").app
+            await photograph_chat(browser, newest, "chat.png", "chat-phone.png")
         await photograph_chat(browser, step05, "step05_chat.png")
         if (ROOT / "site" / "index.html").exists():
             with served(ROOT / "site") as url:

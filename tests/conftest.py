@@ -90,7 +90,7 @@ class Host:
     """Where a chat is to be found, by clients of its sockets and of its routes."""
 
     address: str
-    path: str
+    path: str = "/ws"
     """Its socket: `/ws`, and from step 10 on that of a room."""
 
     @property

@@ -1,6 +1,7 @@
 """Two clients of the container that `.ci/image` runs: they chat, then stay until it stops.
 
-Its argument is the folder of a step. It ends with 0 if all went well.
+Its first argument is the folder of a step. With `remembers` after it, one client comes into a
+server that was started on what they left behind. It ends with 0 if all went well.
 """
 
 import asyncio
@@ -56,15 +57,26 @@ async def hears(client: ClientConnection, **expected: Any) -> None:
             return
 
 
-async def meet_and_stay(named: bool, signed_in: bool) -> None:
+def come(step: str, name: str, query: str = "") -> connect:
+    """Connect somebody to the chat of a step, with what proves the name from step 9 on."""
+    proof = sign_in(name) if step >= "step09" else {}
+    path = "/ws/lobby" if step >= "step10" else "/ws"
+    return connect(f"ws://{ADDRESS}{path}?name={name}{query}", additional_headers=proof)
+
+
+async def remembers(step: str) -> None:
+    """Come back to what was said before the server was stopped."""
+    async with come(step, "eve", "&last=0") as eve:
+        await check_welcome(eve, "eve")
+        await hears(eve, type="message", id=1, name="bob", text="hello")
+        await hears(eve, type="message", id=2, name="ada", text="hello, bob")
+
+
+async def meet_and_stay(step: str) -> None:
     """Hold a conversation, say so on standard output, and wait for the server to stop."""
+    named = step >= "step05"
     from_ada, from_bob = ({"name": "ada"}, {"name": "bob"}) if named else ({}, {})
-
-    def come(name: str) -> connect:
-        proof = sign_in(name) if signed_in else {}
-        return connect(f"ws://{ADDRESS}/ws?name={name}", additional_headers=proof)
-
-    async with come("ada") as ada, come("bob") as bob:
+    async with come(step, "ada") as ada, come(step, "bob") as bob:
         if named:
             await check_welcome(ada, "ada")
             await check_welcome(bob, "bob")
@@ -81,9 +93,10 @@ async def meet_and_stay(named: bool, signed_in: bool) -> None:
 
 
 if __name__ == "__main__":
-    has_names, wants_proof = sys.argv[1] >= "step05", sys.argv[1] >= "step09"
+    folder, *rest = sys.argv[1:]
     assert b"client.js" in fetch("/")
     # The health check of the image takes a 404 for an answer as well.
-    if has_names:
+    if folder >= "step05":
         assert json.loads(fetch("/healthz")) == {"status": "ok"}
-    asyncio.run(asyncio.wait_for(meet_and_stay(has_names, wants_proof), timeout=60))
+    scene = remembers if rest else meet_and_stay
+    asyncio.run(asyncio.wait_for(scene(folder), timeout=60))

@@ -1,6 +1,7 @@
 """What the pages ask of the site's hooks, and what they hear when it cannot be had."""
 
 import asyncio
+import re
 import sys
 from pathlib import Path
 
@@ -33,6 +34,24 @@ async def echo(websocket: WebSocket) -> None:
 @app.post("/upper")
 def upper(text: str) -> str:
     return text.upper()
+"""
+SIGNED_IN = """
+import os
+from fastapi import FastAPI, Header, WebSocket
+
+app = FastAPI()
+
+
+@app.post("/session")
+async def sign_in() -> dict[str, str]:
+    return {"token": "t"}
+
+
+@app.websocket("/ws/lobby")
+async def chat(websocket: WebSocket, authorization: str = Header(), last: str = "") -> None:
+    assert authorization == "Bearer t"
+    await websocket.accept()
+    await websocket.send_text(last or os.environ["CHAT_LOG"])
 """
 TESTS = '''"""What b promises."""
 
@@ -147,6 +166,19 @@ def test_the_protocol_says_since_when(monkeypatch: pytest.MonkeyPatch) -> None:
     page = expand("::protocol", "reference/protocol.md")
     assert "### `say` { #clientmessage-say }\n\nSince [step 2](../steps/step02_json.md)." in page
     assert "| `text` | string, maxLength `2000`, minLength `1` |  |" in page
+    since = "Since [step 12](../steps/step12_delivery.md)."
+    assert f'| `key` | string, format `"uuid"` or null | Optional. {since} |' in page
+    assert '`"not_here"` since [step 10](../steps/step10_rooms.md). |' in page
+
+
+def test_the_description_for_programs_is_that_of_the_newest_step(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(project, "ROOT", Path(__file__).parents[1])
+    newest = max(project.steps())
+    page = expand("::asyncapi", "reference/asyncapi.md")
+    assert page.startswith('??? example "asyncapi.json')
+    assert f'"title": "Step {int(newest[4:6])}: {newest[7:]}"' in page
 
 
 def test_a_step_runs_in_its_page() -> None:
@@ -266,9 +298,28 @@ async def test_a_script_is_played_by_real_clients_on_a_real_server() -> None:
     assert "Application shutdown complete" in terminal
 
 
+async def test_a_script_signs_people_in_and_leaves_no_log_behind(root: Path) -> None:
+    (root / "steps/step10_c").mkdir()
+    (root / "steps/step10_c/main.py").write_text(SIGNED_IN)
+    script = "ada signs in\nada connects\nada receives\nada-2 connects ?last=1\nada-2 receives"
+    script += "\nbob connects /ws/kitchen"
+    page = await asyncio.to_thread(expand, f"```record step10_c\n{script}\n```")
+    lines = [line.strip() for line in page.splitlines()[3:]]
+    assert lines[0] == "ada    signs in"
+    assert lines[1] == "ada    connects to /ws/lobby"
+    assert re.fullmatch(r"ada    ← sqlite:////.*/chat\.db", lines[2])
+    assert lines[3:6] == [
+        "ada-2  connects to /ws/lobby?last=1",
+        "ada-2  ← 1",
+        "bob    refused: HTTP 403",
+    ]
+    assert not Path(lines[2].partition("sqlite:///")[2]).parent.exists()
+
+
 @pytest.mark.parametrize(
     ("order", "complaint"),
     [
+        ("ada signs in", "Not Found"),
         ("ada sings", "'ada sings' is no line of a script"),
         ("bob receives", "'bob' is not connected"),
         ("ada sends bytes 0g", "ValueError"),

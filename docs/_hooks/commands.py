@@ -4,7 +4,10 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from project import ROOT, PageError, cached, fenced
 
@@ -28,13 +31,25 @@ def run(commands: str, options: str) -> str:
     if not re.fullmatch(r"(exit=\d+)?", options):
         raise PageError(f"run {options}: after `run` comes `exit=<status>` or nothing")
     inputs = (path for path in (ROOT / "Makefile", ROOT / "pyproject.toml") if path.exists())
-    return cached(lambda: terminal(commands, int(options[5:] or 0)), commands, options, *inputs)
+
+    def performed() -> str:
+        with alone() as env:
+            return terminal(commands, int(options[5:] or 0), env)
+
+    return cached(performed, commands, options, *inputs)
 
 
-def terminal(commands: str, status: int) -> str:
+@contextmanager
+def alone() -> Iterator[dict[str, str]]:
+    """Give an environment for what a page runs. What the steps keep in it is gone afterwards."""
+    with TemporaryDirectory() as folder:
+        # A make around this one must not tell it what to do.
+        outer = {k: text for k, text in os.environ.items() if not k.startswith(("MAKE", "MFL"))}
+        yield outer | {"CHAT_LOG": f"sqlite:///{folder}/chat.db"}
+
+
+def terminal(commands: str, status: int, env: dict[str, str]) -> str:
     """Run the commands; return them with their output."""
-    # A make around this one must not tell it what to do.
-    env = {name: text for name, text in os.environ.items() if not name.startswith(("MAKE", "MFL"))}
     # The uv that runs this build need not be on PATH: `make` may have one of its own.
     if uv := env.get("UV"):
         env["PATH"] = f"{Path(uv).parent}{os.pathsep}{env['PATH']}"

@@ -9,7 +9,7 @@ import runner
 from commands import run
 from listings import show
 from project import PageError, Piece, pieces
-from protocol import protocol
+from protocol import asyncapi, protocol
 from questions import finds, questions
 from recordings import record
 
@@ -57,9 +57,11 @@ def expand(piece: Piece, heading: str, page: str, sources: dict[str, str]) -> st
             return proofs.source(wanted, page)
         case "protocol":
             return protocol()
+        case "asyncapi":
+            return asyncapi()
         case "finds":
             return finds(heading, wanted)
         case "questions":
             return questions(page, sources)
-    known = "show, run, tests, proved, source, protocol, finds, questions"
+    known = "show, run, tests, proved, source, protocol, asyncapi, finds, questions"
     raise PageError(f"there is no directive ::{name}; there are {known}")

@@ -1,6 +1,7 @@
 """The `record` fence: a script played by real clients on a real server."""
 
 import asyncio
+import json
 import re
 import shlex
 import socket
@@ -12,7 +13,7 @@ from http.client import HTTPConnection
 from importlib.metadata import version
 from typing import cast
 
-from commands import anywhere
+from commands import alone, anywhere
 from project import ROOT, PageError, cached, fenced, tabs
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
@@ -33,26 +34,33 @@ def record(script: str, app: str) -> str:
         raise PageError(f"record {name}: there is no {source.relative_to(ROOT)}")
     versions = (version(package) for package in ("fastapi", "uvicorn", "websockets"))
     inputs = (path for path in sorted(source.parent.rglob("*.*")) if path.suffix != ".pyc")
-    play = Play(script)
+    play = Play(script, "/ws/lobby" if re.match(r"step1\d_", name) else "/ws")
     command = [sys.executable, "-m", "uvicorn", f"{module}:app", "--no-use-colors", *options]
-    return cached(lambda: asyncio.run(play.on(command)), script, app, *versions, *inputs)
+
+    def performed() -> str:
+        with alone() as env:
+            return asyncio.run(play.on(command, env))
+
+    return cached(performed, script, app, *versions, *inputs)
 
 
 class Play:
     """One performance of a script: its clients, and what they saw."""
 
-    def __init__(self, script: str) -> None:
+    def __init__(self, script: str, path: str) -> None:
         self.script = script
+        self.path = path
         self.line = 0
         self.port = 0
         self.clients: dict[str, ClientConnection] = {}
+        self.proofs: dict[str, dict[str, str]] = {}
         self.seen: list[tuple[str, str]] = []
 
-    async def on(self, command: list[str]) -> str:
+    async def on(self, command: list[str], env: dict[str, str]) -> str:
         """Start the server, play the script, stop the server; return two tabs."""
         # Port 0 lets the system choose; uvicorn prints which, once it listens.
         server = await asyncio.create_subprocess_exec(
-            *command, "--port=0", cwd=ROOT, stdout=PIPE, stderr=STDOUT
+            *command, "--port=0", cwd=ROOT, env=env, stdout=PIPE, stderr=STDOUT
         )
         stdout = cast("asyncio.StreamReader", server.stdout)
         terminal = ""
@@ -104,7 +112,9 @@ class Play:
                 status, answer = await asyncio.to_thread(self.request, method, path, "".join(body))
                 self.seen += [("", order), ("", f"{status} {answer}")]
             case [who, "connects", *path]:
-                await self.connect(who, "".join(path) or "/ws")
+                await self.connect(who, "".join(path))
+            case [who, "signs", "in"]:
+                await self.sign_in(who)
             case [who, "sends", frame]:
                 data = bytes.fromhex(frame[6:]) if frame.startswith("bytes ") else frame
                 await self.clients[who].send(data)
@@ -132,10 +142,24 @@ class Play:
             answer = http.getresponse()
             return answer.status, answer.read().decode()
 
+    async def sign_in(self, who: str) -> None:
+        """Sign somebody in, from step 9 on. `ada` is then proved to be Ada, and so is `ada-2`."""
+        body = json.dumps({"name": who})
+        status, answer = await asyncio.to_thread(self.request, "POST", "/session", body)
+        if status != 200:
+            raise PageError(answer, self.line)
+        self.proofs[who] = {"authorization": f"Bearer {json.loads(answer)['token']}"}
+        self.seen.append((who, "signs in"))
+
     async def connect(self, who: str, path: str) -> None:
-        """Connect a client, or note with what status it was refused."""
+        """Connect a client, or note with what status it was refused.
+
+        A path that does not begin with a slash comes after the chat's own.
+        """
+        path = path if path.startswith("/") else self.path + path
+        url, proof = f"ws://127.0.0.1:{self.port}{path}", self.proofs.get(who.partition("-")[0])
         try:
-            self.clients[who] = await connect(f"ws://127.0.0.1:{self.port}{path}", proxy=None)
+            self.clients[who] = await connect(url, proxy=None, additional_headers=proof)
             self.seen.append((who, f"connects to {path}"))
         except InvalidStatus as refusal:
             self.seen.append((who, f"refused: HTTP {refusal.response.status_code}"))

@@ -23,7 +23,7 @@ PRESSED = (
     "e.dataset.state='broken';e.querySelector('.status').textContent={sentence}}})"
 )
 # What is passed around and broken has no page. It gets one, from a step that speaks as it does.
-PAGES_FOR_BROKEN = {"receive_json": "step02_json"}
+PAGES_FOR_BROKEN = {"receive_json": "step02_json", "one_socket_a_user": "step05_chat"}
 PAGE_FOR_BROKEN = """\
 # Not part of what is broken: the page for the windows.
 from pathlib import Path

@@ -1,5 +1,6 @@
 """The built site, read in a browser. `make site` runs this after the build."""
 
+import os
 import threading
 from collections.abc import Iterator
 from functools import partial
@@ -11,7 +12,7 @@ from playwright.async_api import ViewportSize, expect
 
 from tests.browser.conftest import PHONE, Guard, OpenWindow
 
-SITE = Path(__file__).parents[2] / "site"
+SITE = Path(os.environ.get("SITE_DIR", Path(__file__).parents[2] / "site"))
 DESK = ViewportSize(width=1280, height=800)
 PAGES = sorted(str(path.parent.relative_to(SITE)) for path in SITE.rglob("index.html"))
 

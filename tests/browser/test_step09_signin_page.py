@@ -412,9 +412,12 @@ async def test_two_windows_that_sign_in_under_one_name_are_one_person(
     await second.sign_in("ada")
     await expect(second.state).to_have_text("You are here already, in another window.")
     await expect(second.sign_out).to_be_visible()
-    await first.page.close()
-    await second.try_now.click()
-    await expect(second.state).to_have_text("online as ada")
+    async with server.connect(additional_headers=await sign_in(server, "bob")) as bob:
+        assert (await bob.receive())["type"] == "welcome"
+        await first.page.close()
+        assert await bob.receive() == {"type": "left", "name": "ada"}
+        await second.try_now.click()
+        await expect(second.state).to_have_text("online as ada")
 
 
 # Hands and eyes

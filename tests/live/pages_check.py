@@ -15,6 +15,9 @@ ECHO, JSON, BROADCAST = "step01_echo", "step02_json", "step03_broadcast"
 MANAGER, CHAT, FAULTS = "step04_manager", "step05_chat", "step06_faults"
 BACKPRESSURE, SECURITY = "step07_backpressure", "step08_security"
 SIGN_IN = "step09_signin"
+HISTORY = "step11_history"
+DELIVERY, SCALE = "step12_delivery", "step13_scale"
+ROOMS = "step10_rooms"
 
 
 class OpenBroken(Protocol):
@@ -474,6 +477,168 @@ async def test_no_browser_lets_a_page_set_a_header_on_a_socket(tab: Tab, site: S
         catch (error) { return `${error}`; }
     })()""")
     told(SIGN_IN, error)
+
+
+# 10 · Rooms
+
+
+async def test_who_types_whispers_and_goes_to_another_room_is_seen(running: OpenRunner) -> None:
+    told(ROOMS, "Bob sees `ada is typing`, and at most five seconds after her last letter no more")
+    told(ROOMS, "Bob's window says `ada to you alone`, and Ada's `to bob alone`")
+    told(ROOMS, "write `garden` into Bob's field *Room* and press Enter. Ada sees that `bob left`")
+    told(ROOMS, "still says `bob`: whisper again, and he hears it in the garden")
+    told(ROOMS, "Choose `everyone in this room`, say something, and he does not")
+    told(ROOMS, "Press *Close* of Bob, choose `bob` once more", "`not_here: bob is not here, and")
+    runner = await running(ROOMS)
+    typing = "document.querySelector('#typing').textContent"
+    await runner.tab.fill("#text", "hm", 1)
+    await runner.tab.until(f"{typing} === 'ada is typing'", 2)
+    await runner.tab.until(f"{typing} === ''", 2)
+    await whisper(runner, "psst", 1, to="bob")
+    await runner.hears("ada to you alone psst", 2, kind=".theirs")
+    await runner.hears("to bob alone psst", 1, kind=".mine")
+    await runner.tab.fill("#room", "garden", 2)
+    await runner.tab.press("Enter", 2)
+    await runner.hears("bob left", 1, kind=".note")
+    await runner.online(2)
+    assert await runner.tab.evaluate("document.querySelector('#to').value", 1) == "bob"
+    await runner.speak("are you in the garden?", 1)
+    await runner.hears("ada to you alone are you in the garden?", 2, kind=".theirs")
+    await whisper(runner, "is anybody here?", 1, to="")
+    await runner.hears("is anybody here?", 1, kind=".mine")
+    await whisper(runner, "a marker", 1, to="bob")
+    await runner.hears("a marker", 2, kind=".theirs")
+    assert not [line for line in await heard(runner, 2, "div") if "is anybody here?" in line]
+    await runner.press("close", 2)
+    await runner.row("asgi", 2, "in", "code=1001")
+    await runner.speak("are you there?", 1)
+    await runner.hears("not_here: bob is not here, and has not heard it.", 1, kind=".note")
+
+
+async def whisper(runner: Runner, text: str, client: int, *, to: str) -> None:
+    """Choose to whom a window speaks, `""` for everyone, and say something."""
+    await runner.tab.evaluate(f"(document.querySelector('#to').value = '{to}')", client)
+    await runner.speak(text, client)
+
+
+async def test_with_one_socket_a_user_the_second_window_silences_the_first(
+    broken: OpenBroken,
+) -> None:
+    told(ROOMS, "Say something as Bob: client 2 hears it, and client 1 never hears anything again")
+    told(ROOMS, "Now *Close* client 1. Bob is told that `ada left`", "client 2 does not hear it")
+    runner = await broken("one_socket_a_user")
+    await runner.speak("hello ada", 3)
+    for client in (2, 3):
+        await runner.hears("hello ada", client)
+    await runner.press("close", 1)
+    await runner.hears("ada left", 3, kind=".note")
+    await runner.tells("online", 2)
+    await runner.speak("are you there?", 3)
+    await runner.hears("are you there?", 3, kind=".mine")
+    assert len(await heard(runner, 2, ".theirs")) == 1
+
+
+# 11 · History
+
+
+async def test_what_is_lost_on_a_line_comes_again_once_and_in_order(running: OpenRunner) -> None:
+    told(HISTORY, "Press *Slow* of Ada", "say ten things as Bob, one after the other")
+    told(HISTORY, "Now press *Cut the line* of Ada: all that was on its way is lost.")
+    told(HISTORY, "She comes back by herself, and the server log shows with which `?last=`")
+    told(HISTORY, "Press *Slow* of Ada again", "she has each of the ten, once and in order")
+    told(HISTORY, "Press *Reload* of Ada, and what she has read is there again.")
+    told(HISTORY, "press *Run again*", "so sign in as Ada: the file is still there")
+    runner = await running(HISTORY)
+    await runner.speak("hello", 1)
+    await runner.hears("hello", 2, kind=".theirs")
+    await runner.press("slow", 1)
+    said = [str(number) for number in range(1, 11)]
+    for text in said:
+        await runner.speak(text, 2)
+    await runner.hears("10", 2, kind=".mine")
+    assert len(await heard(runner, 1, ".theirs")) < len(said)
+    await runner.press("cut", 1)
+    await runner.prints(r"/ws/lobby\?last=\d+")
+    await runner.online(1)
+    await runner.press("slow", 1)
+    await runner.hears("10", 1, kind=".theirs")
+    assert await heard(runner, 1, ".theirs .text") == said
+    await runner.press("reload", 1)
+    await runner.hears("10", 1, kind=".theirs")
+    await runner.hears("hello", 1, kind=".mine")
+    assert await heard(runner, 1, ".theirs .text") == said
+    await runner.press("run")
+    await runner.tells("signed out", 1)
+    await runner.enter(1)
+    await runner.hears("10", 1, kind=".theirs")
+    assert await heard(runner, 1, ".theirs .text") == said
+
+
+# 12 · Delivery
+
+
+async def test_an_answer_that_is_lost_with_its_line_is_asked_for_again(running: OpenRunner) -> None:
+    told(DELIVERY, "Press *Slow* of Ada", "Say three things as Bob, and then `hello` as Ada")
+    told(DELIVERY, "Bob has it at once", "the answer is behind what Bob has said")
+    told(DELIVERY, "Press *Cut the line* of Ada", "her second `say`, with the same key")
+    told(DELIVERY, "the answer with the same id", "she sees `hello` once, with *✓ sent* behind it")
+    told(DELIVERY, "Now press *Stop*, and say two things as Ada. They wait.")
+    told(DELIVERY, "sign in as Ada and as Bob. What waited is said, in its order.")
+    runner = await running(DELIVERY)
+    await runner.press("slow", 1)
+    for number in range(3):
+        await runner.speak(str(number), 2)
+    await runner.hears("2", 2, kind=".mine")
+    await runner.speak("hello", 1)
+    await runner.hears("hello", 2, kind=".theirs")
+    await runner.hears("hello", 1, kind=".waiting")
+    await runner.press("cut", 1)
+    await runner.press("slow", 1)
+    await runner.tab.until("!document.querySelector('#log .waiting')", 1)
+    assert await heard(runner, 1, ".mine .text") == ["hello"]
+    assert await heard(runner, 2, ".theirs .text") == ["hello"]
+    # But for their times.
+    rows = await runner.rows('[data-kind="frame"][data-client="1"]')
+    frames = [row.partition(" ")[2] for row in rows]
+    for what in ("say", "ack"):
+        first, second = [frame for frame in frames if f'\\"type\\":\\"{what}' in frame]
+        assert first == second
+    runner.tab.expected = "WebSocket connection to .* failed"
+    await runner.press("stop")
+    await runner.tells("offline", 1)
+    for text in ("one", "two"):
+        await runner.speak(text, 1)
+    await runner.hears("two", 1, kind=".waiting")
+    await runner.press("run")
+    await runner.tells("signed out", 1)
+    await runner.enter(1, 2)
+    await runner.hears("two", 2, kind=".theirs")
+    await runner.tab.until("!document.querySelector('#log .waiting')", 1)
+    assert await heard(runner, 1, ".mine .text") == ["hello", "one", "two"]
+
+
+# 13 · Scale
+
+
+async def test_another_process_knows_who_is_signed_in_and_what_was_said(
+    running: OpenRunner,
+) -> None:
+    told(SCALE, "Talk as Ada and as Bob", "Then press *Run again*. That is another process")
+    told(SCALE, "Yet nobody is signed out, and each message is there")
+    runner = await running(SCALE)
+    await runner.speak("hello", 1)
+    await runner.hears("hello", 2, kind=".theirs")
+    await runner.speak("hello Ada", 2)
+    await runner.hears("hello Ada", 1, kind=".theirs")
+    await runner.press("run")
+    for client, name, own, other in (
+        (1, "ada", "hello", "hello Ada"),
+        (2, "bob", "hello Ada", "hello"),
+    ):
+        await runner.tells(f"online as {name}", client)
+        await runner.hears(own, client, kind=".mine")
+        await runner.hears(other, client, kind=".theirs")
+    await no_traceback(runner)
 
 
 def test_every_button_that_a_page_names_is_there() -> None:
