@@ -502,7 +502,7 @@ async def test_cookies_of_a_window_last_until_it_is_closed(fresh: OpenRunner) ->
     assert await runner.tab.evaluate("document.cookie", 3) == "visits=1"
 
 
-# The page around it
+# What is kept
 
 
 async def kept(runner: Runner, client: int) -> object:
@@ -577,6 +577,9 @@ async def test_a_file_of_the_server_outlives_it_until_all_is_as_it_was(
     await runner.edit(KEEPS)
     await runner.run_again()
     assert await lines(runner) == "1"
+
+
+# The page around it
 
 
 @pytest.mark.parametrize("step", RUNS)
