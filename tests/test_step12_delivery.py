@@ -213,9 +213,10 @@ async def test_a_key_is_of_one_room(serve: Serve, log: str) -> None:
     ]
 
 
-async def test_a_key_outlives_the_server(log: str) -> None:
+@pytest.mark.parametrize("change", [None, found(changed.remembers_keys_until_it_ends)])
+async def test_a_key_outlives_the_server(log: str, change: Append | None) -> None:
     key = new_key()
-    with Killable(log) as server:
+    with Killable(log, change) as server:
         for _ in range(2):
             async with entered(server, proof("ada")) as client:
                 await say(client, "hello", key)
@@ -383,7 +384,6 @@ async def test_what_two_clients_typed_before_they_ever_connected_is_kept_of_both
     [
         None,
         found(changed.forgets_keys),
-        found(changed.remembers_keys_until_it_ends),
         found(changed.keeps_the_key_afterwards),
     ],
 )

@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from itertools import pairwise
 from types import ModuleType
@@ -30,10 +31,8 @@ Schema = dict[str, Any]
 def asyncapi() -> str:
     """Show the description of the socket that the newest step serves, as its clients get it."""
     step = max(steps())
-    for name in [name for name in sys.modules if name.startswith(f"steps.{step}.")]:
-        del sys.modules[name]
-    client = TestClient(imported(f"{step}.main").app, "http://127.0.0.1:8000")
-    answer = client.get("/asyncapi.json")
+    with imported_anew(step, "main") as main:
+        answer = TestClient(main.app, "http://127.0.0.1:8000").get("/asyncapi.json")
     if answer.status_code != 200:
         raise PageError(f"{step} answers {answer.status_code} for /asyncapi.json")
     text = json.dumps(answer.json(), indent=2)
@@ -83,23 +82,35 @@ def news(field: dict[str, Schema | None]) -> Iterator[str]:
 
 def frames(step: str, side: str) -> dict[str, Schema]:
     """Return the JSON schema of each kind of frame that one side sends, by its `type`."""
-    # A fresh import: in a live preview the file may have changed since.
-    sys.modules.pop(f"steps.{step}.messages", None)
     try:
-        schema = TypeAdapter(getattr(imported(f"{step}.messages"), side)).json_schema()
+        with imported_anew(step, "messages") as messages:
+            schema = TypeAdapter(getattr(messages, side)).json_schema()
     except (ImportError, AttributeError) as error:
         raise PageError(f"steps/{step}/messages.py must have {side}: {error}") from error
     kinds = [schema["$defs"][one["$ref"].split("/")[-1]] for one in schema.get("oneOf", [])]
     return {kind["properties"]["type"]["const"]: kind for kind in kinds or [schema]}
 
 
-def imported(module: str) -> ModuleType:
-    """Import a module of a step."""
+@contextmanager
+def imported_anew(step: str, module: str) -> Iterator[ModuleType]:
+    """Import a module of a step, whose files may have changed since; leave what was imported."""
+    package = f"steps.{step}"
     sys.path.insert(0, str(ROOT))
+    before = set_aside(package)
     try:
-        return import_module(f"steps.{module}")
+        yield import_module(f"{package}.{module}")
     finally:
         sys.path.remove(str(ROOT))
+        set_aside(package)
+        sys.modules.update(before)
+        if package in before:
+            setattr(sys.modules["steps"], step, before[package])
+
+
+def set_aside(package: str) -> dict[str, ModuleType]:
+    """Take a package and its modules out of those that are imported, and return them."""
+    names = [name for name in sys.modules if f"{name}.".startswith(f"{package}.")]
+    return {name: sys.modules.pop(name) for name in names}
 
 
 def words(field: Schema) -> str:
