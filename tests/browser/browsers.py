@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 COMMANDS = [
+    "chromium-headless-shell",  # it has no windows to draw: a page opens in a quarter of the time
     "google-chrome-stable",
     "google-chrome",
     "chrome",

@@ -1,5 +1,6 @@
 """Step 12's page: what was typed is sending until it is sent, and it gets there once."""
 
+import asyncio
 import json
 import re
 import sqlite3
@@ -41,6 +42,8 @@ class LossyLine(Line):
         self.window = window
         self.loses: set[str] = set()
         """The types of frames that do not get through."""
+        self.lost = asyncio.Event()
+        """One has not."""
 
     async def take(self) -> Self:
         """Take all that the page opens from now on. It tries again when it is told to."""
@@ -56,7 +59,9 @@ class LossyLine(Line):
         return self
 
     def _carry(self, text: str | bytes, to: WebSocketRoute) -> None:
-        if json.loads(text)["type"] not in self.loses:
+        if json.loads(text)["type"] in self.loses:
+            self.lost.set()
+        else:
             to.send(text)
 
     async def cut(self) -> None:
@@ -442,8 +447,8 @@ async def test_what_was_typed_before_a_sign_in_is_that_persons_also_after_a_relo
     await expect(window.state).to_have_text("signed out")
     await window.say("Ada's secret")
     line.loses = {"welcome"}
-    async with window.page.expect_websocket():
-        await window.sign_in("ada")
+    await window.sign_in("ada")
+    await line.lost.wait()
     # She has not been online yet. Meanwhile somebody else signs in with this browser.
     line.loses.clear()
     await cookie(window, server, token_of(await sign_in(server, "bob")))
