@@ -233,7 +233,8 @@ class Chromium(Browser):
 
     async def tab(self, **options: Any) -> ChromiumTab:
         """Open a tab; `options` are those of Playwright's contexts."""
-        context = await self._browser.new_context(**options)
+        # Without windows it has no language of its own, and would send no Accept-Language.
+        context = await self._browser.new_context(**{"locale": "en-US", **options})
         context.set_default_timeout(PATIENCE * 1000)
         guard = Guard()
         guard.hosts.add(self._host)

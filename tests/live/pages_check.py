@@ -8,6 +8,7 @@ import pytest
 from tests.browser.conftest import ROOT
 from tests.live.browsers import Tab
 from tests.live.conftest import OpenRunner
+from tests.live.firefox import FirefoxTab
 from tests.live.runner import ENDED, Runner
 from tests.live.site import Site
 
@@ -592,6 +593,7 @@ async def test_an_answer_that_is_lost_with_its_line_is_asked_for_again(running: 
     await runner.speak("hello", 1)
     await runner.hears("hello", 2, kind=".theirs")
     await runner.hears("hello", 1, kind=".waiting")
+    await runner.row("frame", 1, "out", "ack")
     await runner.press("cut", 1)
     await runner.press("slow", 1)
     await runner.tab.until("!document.querySelector('#log .waiting')", 1)
@@ -601,8 +603,9 @@ async def test_an_answer_that_is_lost_with_its_line_is_asked_for_again(running: 
     rows = await runner.rows('[data-kind="frame"][data-client="1"]')
     frames = [row.partition(" ")[2] for row in rows]
     for what in ("say", "ack"):
-        first, second = [frame for frame in frames if f'\\"type\\":\\"{what}' in frame]
-        assert first == second
+        first, *again = [frame for frame in frames if f'\\"type\\":\\"{what}' in frame]
+        # Firefox may hand the page what came before the cut: then nothing was lost.
+        assert again == [first] or (not again and isinstance(runner.tab, FirefoxTab))
     runner.tab.expected = "WebSocket connection to .* failed"
     await runner.press("stop")
     await runner.tells("offline", 1)
